@@ -1,0 +1,129 @@
+"""States below both band edges: no contact injects them, yet they hold charge.
+
+A bound state solves (2t + E_m(x) + Σ_L(E) + Σ_R(E) − E) φ = 0 with real self-energies; its weight in the leads is −dΣ/dE times the end
+amplitudes squared. How it is filled is a rule, not a result of ballistic theory. The default, `threshold`, uses the contact with
+the lower edge: that contact filled the resonance which the state was before it crossed the edge, so the total charge
+is continuous there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import eigh_tridiagonal
+from scipy.optimize import brentq
+
+from mlnegf.transport import Chains, Contacts
+
+Tensor = torch.Tensor
+Floats = NDArray[np.float64]
+
+Filling = Callable[[Contacts, float, float], tuple[float, float]]
+"""Shares of the source's and the drain's distribution, from the contacts and both band edges."""
+
+FILLINGS: Final[dict[str, Filling]] = {
+    "threshold": lambda contacts, left, right: (1.0, 0.0) if left <= right else (0.0, 1.0),
+    "source": lambda contacts, left, right: (1.0, 0.0),
+    "drain": lambda contacts, left, right: (0.0, 1.0),
+    "mean": lambda contacts, left, right: (0.5, 0.5),
+    "empty": lambda contacts, left, right: (0.0, 0.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class BoundStates:
+    """Bound states of all chains, B of them.
+
+    Attributes
+    ----------
+    mode : int64, (B,)
+        Chain of each state.
+    energy, occupation, occupation_slope : ndarray, (B,)
+        eV; 0 to 1; 1/eV.
+    wave : ndarray, (B, nx)
+        φ normalised to Σφ² = 1 on the device.
+    norm : ndarray, (B,)
+        Σφ² on device and leads, at least 1.
+    """
+
+    mode: NDArray[np.int64]
+    energy: Floats
+    occupation: Floats
+    occupation_slope: Floats
+    wave: Floats
+    norm: Floats
+
+    def density(self, chains: Chains) -> Tensor:
+        """Electrons per nm in every chain, (K, nx)."""
+        density = np.zeros(tuple(chains.onsite.shape))
+        filled = self.occupation * chains.degeneracy.numpy()[self.mode] / self.norm / chains.spacing
+        np.add.at(density, self.mode, filled[:, None] * self.wave**2)
+        return torch.from_numpy(density)
+
+
+def self_energy(energy: float, edge: float, hopping: float) -> tuple[float, float, float]:
+    """Σ = −tλ of a lead below its edge, and its first and second derivative by energy."""
+    x = (edge - energy) / (2 * hopping)
+    phase = 1 + x - np.sqrt(x * (2 + x))
+    rest = 1 - phase**2
+    with np.errstate(divide="ignore", over="ignore"):
+        return -hopping * phase, -(phase**2) / rest, -2 * phase**3 / (hopping * rest**3)
+
+
+def bound_states(chains: Chains, contacts: Contacts, filling: str = "threshold") -> BoundStates:
+    """Find and fill every bound state that holds more than 1e-12 electrons.
+
+    Each level is the root of λ_k(E) − E, λ_k the k-th eigenvalue of H + Σ(E): a decreasing function, so the root is unique and
+    bracketed by the bottom of the well and the lower edge.
+    """
+    onsite, hopping = chains.onsite.numpy(), chains.hopping.numpy()
+    edge = np.minimum(onsite[:, 0], onsite[:, -1])
+    bottom = onsite.min(1)
+    reach = max(contacts.source, contacts.drain) + 28 * contacts.kT
+    found = []
+    for mode in np.flatnonzero((bottom < edge - 1e-12) & (bottom < reach)):
+        for energy, wave in _levels(onsite[mode], float(hopping[mode]), float(edge[mode]), float(bottom[mode])):
+            slopes = [self_energy(energy, onsite[mode, end], hopping[mode])[1] for end in (0, -1)]
+            norm = 1 - slopes[0] * wave[0] ** 2 - slopes[1] * wave[-1] ** 2
+            shares = FILLINGS[filling](contacts, onsite[mode, 0], onsite[mode, -1])
+            fermi = [float(value) for value in contacts.occupation(torch.tensor(energy, dtype=torch.float64))]
+            occupation = shares[0] * fermi[0] + shares[1] * fermi[1]
+            slope = -sum(share * value * (1 - value) for share, value in zip(shares, fermi, strict=True)) / contacts.kT
+            found.append((mode, energy, occupation, slope, wave, norm))
+    columns = list(zip(*found, strict=True)) if found else [[]] * 6
+    return BoundStates(
+        mode=np.array(columns[0], dtype=np.int64),
+        energy=np.array(columns[1], dtype=float),
+        occupation=np.array(columns[2], dtype=float),
+        occupation_slope=np.array(columns[3], dtype=float),
+        wave=np.array(columns[4], dtype=float).reshape(len(found), onsite.shape[1]),
+        norm=np.array(columns[5], dtype=float),
+    )
+
+
+def _levels(onsite: Floats, hopping: float, edge: float, bottom: float) -> list[tuple[float, Floats]]:
+    off = np.full(len(onsite) - 1, -hopping)
+
+    def diagonal(depth: float) -> Floats:
+        closed = onsite + 2 * hopping
+        for end in (0, -1):
+            closed[end] += self_energy(edge - depth**2, onsite[end], hopping)[0]
+        return closed
+
+    def distance(depth: float, level: int) -> float:
+        value = eigh_tridiagonal(diagonal(depth), off, eigvals_only=True, select="i", select_range=(level, level))[0]
+        return float(value) - (edge - depth**2)
+
+    deepest = float(np.sqrt(edge - bottom))
+    at_edge = eigh_tridiagonal(diagonal(0.0), off, eigvals_only=True, select="v", select_range=(bottom - 1.0, edge))
+    levels = []
+    for level in range(len(at_edge)):
+        if distance(0.0, level) >= 0:
+            continue
+        depth = brentq(distance, 0.0, deepest, args=(level,), xtol=1e-14, rtol=1e-14)
+        vector = eigh_tridiagonal(diagonal(depth), off, select="i", select_range=(level, level))[1][:, 0]
+        levels.append((edge - depth**2, vector))
+    return levels

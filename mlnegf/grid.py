@@ -1,0 +1,146 @@
+"""The cell-centred tensor grid, its masks, and the mirror folding that drops symmetric copies of a cell.
+
+A device with a gate all around a mirror-symmetric section has a mirror-symmetric solution. Inside the package fields
+are therefore kept on *folded* sections, one representative cell for each set of mirror images: arrays (nx, cells).
+Outside, fields are (nx, ny, nz). A section without symmetry folds onto itself and costs nothing but its size.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+
+from mlnegf.device import CROSS_SECTIONS, Device
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Cells of a device.
+
+    Attributes
+    ----------
+    x, y, z : ndarray
+        Cell centres, nm; x runs from 0 at the source end, y and z are centred on the section.
+    dx : float
+        Cell size along x, nm.
+    dy, dz : ndarray
+        Cell sizes along y (ny,) and z (nz,), nm.
+    semiconductor : ndarray of bool, (ny, nz)
+        Cells of the channel; the rest is oxide.
+    gated : ndarray of bool, (nx,)
+        Slices under the gate.
+    donors : ndarray, (nx,)
+        Donors in the semiconductor of each slice, nm⁻³.
+    """
+
+    x: Floats
+    y: Floats
+    z: Floats
+    dx: float
+    dy: Floats
+    dz: Floats
+    semiconductor: Bools
+    gated: Bools
+    donors: Floats
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Cells along x, y and z."""
+        return len(self.x), len(self.y), len(self.z)
+
+    @cached_property
+    def box(self) -> tuple[slice, slice]:
+        """Bounding box of the semiconductor in (y, z)."""
+        rows, columns = np.nonzero(self.semiconductor)
+        return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+
+    @cached_property
+    def area(self) -> Floats:
+        """Cross-sections of the cells (ny, nz), nm²."""
+        return self.dy[:, None] * self.dz[None, :]
+
+    @cached_property
+    def representative(self) -> Ints:
+        """Folded index of every cell of the section, (ny, nz)."""
+        ny, nz = self.semiconductor.shape
+        rows, columns = np.arange(ny), np.arange(nz)
+        if self.mirrored[0]:
+            rows = np.minimum(rows, ny - 1 - rows)
+        if self.mirrored[1]:
+            columns = np.minimum(columns, nz - 1 - columns)
+        flat = rows[:, None] * nz + columns[None, :]
+        return np.unique(flat, return_inverse=True)[1].reshape(ny, nz)
+
+    @cached_property
+    def mirrored(self) -> tuple[bool, bool]:
+        """Whether the section equals its mirror image in y and in z."""
+        mask = self.semiconductor
+        return bool(np.array_equal(mask, mask[::-1])), bool(np.array_equal(mask, mask[:, ::-1]))
+
+    @cached_property
+    def images(self) -> Floats:
+        """How many cells each folded cell stands for."""
+        return np.bincount(self.representative.ravel()).astype(np.float64)
+
+    @cached_property
+    def unfolding(self) -> sparse.csr_array:
+        """The 0/1 matrix (ny·nz, cells) that copies folded values to all images."""
+        index = self.representative.ravel()
+        return sparse.csr_array((np.ones(index.size), (np.arange(index.size), index)))
+
+    @cached_property
+    def channel_cells(self) -> Ints:
+        """Folded indices of the semiconductor's cells."""
+        return np.unique(self.representative[self.semiconductor])
+
+    @cached_property
+    def volumes(self) -> Floats:
+        """Volume each folded cell stands for, images included, nm³, (cells,)."""
+        return np.bincount(self.representative.ravel(), weights=self.area.ravel()) * self.dx
+
+    def fold(self, field: Floats) -> Floats:
+        """Average a field (nx, ny, nz) over mirror images: (nx, cells)."""
+        return np.asarray(field.reshape(len(field), -1) @ self.unfolding) / self.images
+
+    def unfold(self, folded: Floats) -> Floats:
+        """Copy a folded field (nx, cells) to all images: (nx, ny, nz)."""
+        return folded[:, self.representative]
+
+
+def build_grid(device: Device) -> Grid:
+    """Lay the grid of a device: dx as given, dy and dz the largest that fit under `device.spacing`."""
+    dx, dy, dz = device.spacing
+    cells = [round(length / dx) for length in (device.source_length, device.gate_length, device.drain_length)]
+    gated = np.repeat([False, True, False], cells)
+    widths_y = _cell_sizes(device.width, device.oxide_thickness, dy)
+    widths_z = _cell_sizes(device.thickness, device.oxide_thickness, dz)
+    y, z = _centres(widths_y), _centres(widths_z)
+    inside = CROSS_SECTIONS[device.cross_section](y[:, None] / (device.width / 2), z[None, :] / (device.thickness / 2))
+    return Grid(
+        x=(np.arange(len(gated)) + 0.5) * dx,
+        y=y,
+        z=z,
+        dx=dx,
+        dy=widths_y,
+        dz=widths_z,
+        semiconductor=inside,
+        gated=gated,
+        donors=np.where(gated, 0.0, device.donors),
+    )
+
+
+def _cell_sizes(inner: float, oxide: float, largest: float) -> Floats:
+    outer = np.full(count := max(1, int(np.ceil(oxide / largest - 1e-9))), oxide / count)
+    cells = int(np.ceil(inner / largest - 1e-9))
+    return np.concatenate([outer, np.full(cells, inner / cells), outer])
+
+
+def _centres(sizes: Floats) -> Floats:
+    edges = np.concatenate([[0.0], np.cumsum(sizes)])
+    return (edges[:-1] + edges[1:]) / 2 - edges[-1] / 2

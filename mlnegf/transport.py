@@ -1,0 +1,275 @@
+"""Ballistic transport in uncoupled subbands: one tight-binding chain between two half-infinite leads for each.
+
+The Hamiltonian of subband m is 2t + E_m(x) on site and −t between sites, t = ħ²/(2 m_x a²); its leads continue the first and the
+last site. Two solutions of (E − H)ψ = 0 hold everything: v leaves through the right lead, u through the left one, and
+
+    G(x, x') = u(x_<) v(x_>) / D,    Γ = −2 Im Σ,    Σ = −t e^{ika},
+    A₁(x, x) = Γ₁ |v|²/|D|²,    A₂(x, x) = Γ₂ |u|²/|D|²,    T = Γ₁ Γ₂ / |D|²
+
+(u = 1 at the first site, v = 1 at the last). Both recursions run in the direction in which their solution grows, hence are stable.
+See Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3, for G, Γ and T.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from mlnegf.quadrature import EnergyPoints, Panels, energy_points, first_panels, refine
+from mlnegf.units import CONDUCTANCE_QUANTUM, HBAR2_OVER_2M0
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """K independent chains of nx sites.
+
+    Attributes
+    ----------
+    onsite : Tensor, (K, nx)
+        Subband energy E_m(x), eV; the site energy is 2t above.
+    hopping : Tensor, (K,)
+        t, eV.
+    spacing : float
+        a, nm.
+    degeneracy : Tensor, (K,)
+        Electrons a state holds: 2 for spin times the number of valleys.
+    """
+
+    onsite: Tensor
+    hopping: Tensor
+    spacing: float
+    degeneracy: Tensor
+
+    @property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """Band edges of the left and of the right lead, (K,), eV."""
+        return self.onsite[:, 0], self.onsite[:, -1]
+
+
+def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
+    """Return t = ħ²/(2 m a²) in eV for a mass in m₀ and a spacing in nm."""
+    return torch.as_tensor(HBAR2_OVER_2M0 / spacing**2) / torch.as_tensor(mass, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Contacts:
+    """Fermi levels of source and drain (eV) and kT (eV)."""
+
+    source: float
+    drain: float
+    kT: float
+
+    def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
+        """Fermi functions of source and drain."""
+        return (
+            torch.sigmoid((self.source - energy) / self.kT),
+            torch.sigmoid((self.drain - energy) / self.kT),
+        )
+
+    def slope(self, occupation: Tensor) -> Tensor:
+        """∂f/∂E of a Fermi function of value `occupation`, 1/eV."""
+        return -occupation * (1 - occupation) / self.kT
+
+
+@dataclass(frozen=True, eq=False)
+class Lead:
+    """Half-infinite lead at Q energies: phase factor λ = e^{ika}, Γ, and their derivatives by energy.
+
+    Attributes
+    ----------
+    phase : complex Tensor, (Q,)
+        λ; |λ| < 1 outside the band.
+    gamma, gamma_slope : Tensor, (Q,)
+        Γ in eV and dΓ/dE; zero outside the band.
+    self_energy_slope : complex Tensor, (Q,)
+        dΣ/dE, Σ = −tλ.
+    """
+
+    phase: Tensor
+    gamma: Tensor
+    gamma_slope: Tensor
+    self_energy_slope: Tensor
+
+
+def lead(energy_above_edge: Tensor, hopping: Tensor) -> Lead:
+    """Solve a lead in closed form: cos ka = 1 − (E − E_edge)/2t."""
+    x = energy_above_edge / (2 * hopping)
+    cosine, sine_squared = 1 - x, x * (2 - x)
+    inside = sine_squared > 0
+    sine = sine_squared.abs().sqrt()
+    zero = torch.zeros_like(sine)
+    decaying = cosine - torch.sign(cosine) * sine
+    phase = torch.complex(torch.where(inside, cosine, decaying), torch.where(inside, sine, zero))
+    return Lead(
+        phase=phase,
+        gamma=torch.where(inside, 2 * hopping * sine, zero),
+        gamma_slope=torch.where(inside, cosine / sine, zero),
+        self_energy_slope=-phase.square() / (1 - phase.square()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteringStates:
+    """The two solutions u, v of Q chains, (Q, nx) complex, and what normalises them."""
+
+    u: Tensor
+    v: Tensor
+    determinant: Tensor
+    left: Lead
+    right: Lead
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """1/|D|², (Q,)."""
+        return 1 / _square(self.determinant)
+
+    @cached_property
+    def left_injected(self) -> Tensor:
+        """Diagonal of A₁ = G Γ₁ G†, (Q, nx), 1/eV."""
+        return _square(self.v) * (self.left.gamma * self.scale)[:, None]
+
+    @cached_property
+    def right_injected(self) -> Tensor:
+        """Diagonal of A₂ = G Γ₂ G†, (Q, nx), 1/eV."""
+        return _square(self.u) * (self.right.gamma * self.scale)[:, None]
+
+    @cached_property
+    def transmission(self) -> Tensor:
+        """T = Γ₁ Γ₂ |G(0, nx − 1)|², (Q,)."""
+        return self.left.gamma * self.right.gamma * self.scale
+
+    def density_of_states(self) -> Tensor:
+        """A = i(G − G†) on the diagonal, (Q, nx), 1/eV; equals A₁ + A₂ wherever a contact injects."""
+        return -2 * (self.u * self.v / self.determinant[:, None]).imag
+
+    def bond_current(self, hopping: Tensor) -> Tensor:
+        """Transmission through every bond of the wave injected from the left, (Q, nx − 1); all equal T."""
+        flux = 2 * hopping[:, None] * (self.v[:, :-1].conj() * self.v[:, 1:]).imag
+        return flux * (self.left.gamma * self.scale)[:, None]
+
+
+def scattering_states(onsite: Tensor, hopping: Tensor, energy: Tensor) -> ScatteringStates:
+    """Solve Q chains, one energy each.
+
+    Parameters
+    ----------
+    onsite : Tensor, (Q, nx)
+        E_m(x), eV.
+    hopping, energy : Tensor, (Q,)
+        t and E, eV.
+    """
+    left = lead(energy - onsite[:, 0], hopping)
+    right = lead(energy - onsite[:, -1], hopping)
+    coefficient = (2 + (onsite - energy[:, None]) / hopping[:, None]).T.contiguous()
+    both = torch.stack([coefficient, coefficient.flip(0)], 1)[:, :, None]
+    sites = len(coefficient)
+    waves = torch.empty(sites + 2, 2, 2, len(energy), dtype=onsite.dtype)
+    waves[0] = torch.stack([torch.view_as_real(side.phase).T for side in (left, right)])
+    waves[1, :, 0], waves[1, :, 1] = 1.0, 0.0
+    for n in range(sites):
+        torch.mul(both[n], waves[n + 1], out=waves[n + 2])
+        waves[n + 2].sub_(waves[n])
+    u = torch.complex(waves[1:-1, 0, 0].T.contiguous(), waves[1:-1, 0, 1].T.contiguous())
+    v = torch.complex(waves[1:, 1, 0].T.contiguous(), waves[1:, 1, 1].T.contiguous()).flip(1)
+    return ScatteringStates(
+        u=u, v=v[:, 1:], determinant=hopping * (left.phase * v[:, 1] - v[:, 0]), left=left, right=right
+    )
+
+
+def _square(wave: Tensor) -> Tensor:
+    return wave.real.square() + wave.imag.square()
+
+
+@dataclass(frozen=True, eq=False)
+class Injected:
+    """Charge and current that the contacts inject into every chain.
+
+    Attributes
+    ----------
+    density : Tensor, (K, nx)
+        Electrons per nm.
+    current : Tensor, (K,)
+        A, positive when electrons flow from source to drain.
+    points : EnergyPoints
+        Rows are panels.
+    states : ScatteringStates
+        At all points, panel by panel.
+    quadrature_error : float
+        Σ over panels of the largest |Kronrod − Gauss|, electrons per nm: a bound far above the error of the Kronrod rule.
+    unresolved : float
+        Largest panel defect left after the last halving, in tolerances; 0 when all met it.
+    """
+
+    density: Tensor
+    current: Tensor
+    points: EnergyPoints
+    states: ScatteringStates
+    quadrature_error: float
+    unresolved: float
+
+
+def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Injected:
+    """Integrate charge and current of scattering states over energy.
+
+    Parameters
+    ----------
+    chains, contacts
+        The problem.
+    density_scale : float
+        Electrons per nm against which the tolerance of the charge is measured.
+    tolerance : float
+        Largest |Kronrod − Gauss| of one panel, relative to `density_scale`, and to the injected flux for the current.
+    """
+    low, high = torch.minimum(*chains.edges), torch.maximum(*chains.edges)
+    highest = chains.onsite.max(-1).values.clamp_min(max(contacts.source, contacts.drain))
+    top = torch.minimum(highest + 30 * contacts.kT, low + 3.999 * chains.hopping)
+    high = torch.minimum(high, top)
+    flux_scale: list[Tensor] = []
+
+    def defect(points: EnergyPoints) -> Tensor:
+        density, current, flux = _integrands(points, _solve(chains, points), chains, contacts)
+        difference = (points.weight - points.gauss_weight)[..., None]
+        if not flux_scale:
+            flux_scale.append((points.weight * flux).sum() + 1e-300)
+        charge_error = (difference * density).sum(1).abs().max(-1).values / density_scale
+        current_error = (difference[..., 0] * current).sum(1).abs() / flux_scale[0]
+        return torch.maximum(charge_error, current_error) / tolerance
+
+    panels, unresolved = refine(first_panels(low, high, top), low, high, defect)
+    points = energy_points(panels, low, high)
+    states = _solve(chains, points)
+    density, current, _ = _integrands(points, states, chains, contacts)
+    error = ((points.weight - points.gauss_weight)[..., None] * density).sum(1).abs().max(-1).values.sum()
+    return Injected(
+        density=_by_mode(panels, (points.weight[..., None] * density).sum(1), len(low)),
+        current=_by_mode(panels, (points.weight * current).sum(1), len(low)) * CONDUCTANCE_QUANTUM,
+        points=points,
+        states=states,
+        quadrature_error=float(error),
+        unresolved=unresolved,
+    )
+
+
+def _solve(chains: Chains, points: EnergyPoints) -> ScatteringStates:
+    mode = points.mode.repeat_interleave(points.energy.shape[1])
+    return scattering_states(chains.onsite[mode], chains.hopping[mode], points.energy.reshape(-1))
+
+
+def _integrands(
+    points: EnergyPoints, states: ScatteringStates, chains: Chains, contacts: Contacts
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Charge per energy (P, 15, nx), net and one-way flux per energy (P, 15), all for weights dE."""
+    source, drain = contacts.occupation(points.energy)
+    shape = points.energy.shape
+    left = states.left_injected.reshape(*shape, -1) * source[..., None]
+    right = states.right_injected.reshape(*shape, -1) * drain[..., None]
+    degeneracy = chains.degeneracy[points.mode]
+    flux = states.transmission.reshape(shape) * degeneracy[:, None] / 2
+    density = (left + right) * (degeneracy / (2 * torch.pi * chains.spacing))[:, None, None]
+    return density, flux * (source - drain), flux * torch.maximum(source, drain)
+
+
+def _by_mode(panels: Panels, values: Tensor, modes: int) -> Tensor:
+    return torch.zeros(modes, *values.shape[1:], dtype=values.dtype).index_add_(0, panels.mode, values)
