@@ -1,14 +1,15 @@
 """Losses for charge densities that span twenty-eight decades.
 
-A loss compares two charge densities of one case on the network's square, (nx, S, S) in nm⁻³, and says with one number
-how wrong the first is. Mean squares see only the crowded source and drain; relative and logarithmic errors see the
-empty barrier too; `PotentialNorm` sees what the outer loop feels, the potential that the charge error causes.
+A loss compares two charge densities of one case on the network's square, (nx, S, S) in nm⁻³, and
+says with one number how wrong the first is. Mean squares see only the crowded source and drain;
+relative and logarithmic errors see the empty barrier too; `PotentialNorm` sees what the outer loop
+feels, the potential that the charge error causes.
 
-All share one call, ``loss(prediction, target, weight, cell)``. The weight is the volume of each cell inside the
-section: zero on padding, where a loss neither looks nor sends a gradient. Adding a loss is one class here or elsewhere:
+All share one call, ``loss(prediction, target, weight, cell)``. The weight is the volume of each
+cell inside the section: zero on padding, where a loss neither looks nor sends a gradient. Adding a
+loss is one class here or elsewhere:
 
     class Absolute(Loss, name="absolute"):
-        noticeable = 0.039
         def compare(self, prediction, target, weight, cell):
             return weighted_mean((prediction - target).abs(), weight)
 """
@@ -17,7 +18,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Final
+from typing import Final
 
 import torch
 
@@ -31,16 +32,7 @@ LOSSES: Final[dict[str, type["Loss"]]] = {}
 
 
 class Loss(ABC):
-    """A number that says how wrong a charge density is; zero for a perfect one.
-
-    Attributes
-    ----------
-    noticeable : float
-        The loss, in its own unit, of the charge error that 10 mV cause at 1e20 cm⁻³ and room temperature: 39 % of
-        0.1 nm⁻³, since kT/e is 26 mV. Divided by it, losses can share one scale with a potential error.
-    """
-
-    noticeable: ClassVar[float]
+    """A number that says how wrong a charge density is; zero for a perfect one."""
 
     def __init_subclass__(cls, *, name: str) -> None:
         """Enter the class into `LOSSES` under its name."""
@@ -76,25 +68,33 @@ class Loss(ABC):
         """
         if prediction.ndim != 3 or prediction.shape != target.shape:
             raise ValueError(
-                f"{type(self).__name__}: prediction {tuple(prediction.shape)} and target {tuple(target.shape)}, "
-                "expected one shape (nx, S, S); call it once per case."
+                f"{type(self).__name__}: prediction {tuple(prediction.shape)} and target "
+                f"{tuple(target.shape)}, expected one shape (nx, S, S); call it once per case."
             )
         weight = weight.expand_as(prediction)
         inside = weight > 0
         if not bool(inside.any()):
             raise ValueError(
-                f"{type(self).__name__}: weight is zero everywhere, expected the volume of each cell inside the "
-                "section; check the mask."
+                f"{type(self).__name__}: weight is zero everywhere, expected the volume of each "
+                "cell inside the section; check the mask."
             )
-        # Replaced, not multiplied: a padding cell may hold anything, and 0 · inf would still be NaN.
+        # Replaced, not multiplied: a padding cell may hold anything, and 0 · inf would still be
+        # NaN.
         nothing = prediction.new_zeros(())
         return self.compare(
-            torch.where(inside, prediction, nothing), torch.where(inside, target, nothing), weight, cell
+            torch.where(inside, prediction, nothing),
+            torch.where(inside, target, nothing),
+            weight,
+            cell,
         )
 
     @abstractmethod
     def compare(
-        self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, cell: Cell | None
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
     ) -> torch.Tensor:
         """Return the loss of densities that are zero on padding."""
 
@@ -109,10 +109,12 @@ def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 class MeanSquared(Loss, name="mean_squared"):
     """Mean squared density error, nm⁻⁶: blind below a percent of the largest density."""
 
-    noticeable: ClassVar[float] = 0.039**2
-
     def compare(
-        self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, cell: Cell | None
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
     ) -> torch.Tensor:
         """Return ⟨(n − n*)²⟩."""
         return weighted_mean((prediction - target) ** 2, weight)
@@ -125,16 +127,19 @@ class Relative(Loss, name="relative"):
     Parameters
     ----------
     floor : float
-        Density, nm⁻³, below which errors are no longer measured against the density itself. Without it the loss
-        spends itself on cells that hold no charge. The default, 1e18 cm⁻³, is where the Debye length (4 nm) outgrows
-        a section: less charge than that bends no potential in it.
+        Density, nm⁻³, below which errors are no longer measured against the density itself. Without
+        it the loss spends itself on cells that hold no charge. The default, 1e18 cm⁻³, is where the
+        Debye length (4 nm) outgrows a section: less charge than that bends no potential in it.
     """
 
     floor: float = 1e-3
-    noticeable: ClassVar[float] = 0.39**2
 
     def compare(
-        self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, cell: Cell | None
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
     ) -> torch.Tensor:
         """Return ⟨((n − n*)/(n* + floor))²⟩."""
         return weighted_mean(((prediction - target) / (target + self.floor)) ** 2, weight)
@@ -142,7 +147,9 @@ class Relative(Loss, name="relative"):
 
 @dataclass(frozen=True)
 class Logarithmic(Loss, name="logarithmic"):
-    """Mean squared error of the logarithm, ⟨ln²((n + floor)/(n* + floor))⟩: (error of the quasi-Fermi level/kT)².
+    """Mean squared error of the logarithm, ⟨ln²((n + floor)/(n* + floor))⟩.
+
+    Where charge is thin, that is (error of the potential/kT)².
 
     Parameters
     ----------
@@ -151,10 +158,13 @@ class Logarithmic(Loss, name="logarithmic"):
     """
 
     floor: float = 1e-9
-    noticeable: ClassVar[float] = 0.39**2
 
     def compare(
-        self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, cell: Cell | None
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
     ) -> torch.Tensor:
         """Return ⟨ln²((n + floor)/(n* + floor))⟩; a negative density counts as none."""
         ratio = (prediction.clamp_min(0.0) + self.floor) / (target.clamp_min(0.0) + self.floor)
@@ -165,39 +175,45 @@ class Logarithmic(Loss, name="logarithmic"):
 class PotentialNorm(Loss, name="potential_norm"):
     r"""Mean squared potential, V², that the charge error causes in a screened device.
 
-    Solves :math:`(-\nabla^2 + \lambda^{-2})\,\delta\varphi = (e/\varepsilon_0\varepsilon_r)\,\delta n` on the extruded
-    box, with no field through its ends along x and zero potential on its sides (the gate grounded on the silicon's
-    surface), and returns the mean of :math:`\delta\varphi^2` over the section. Unscreened, a uniform 1 % of charge
-    would weigh 32 mV and drown all else; screened, as the nonlinear Poisson step screens it, 0.26 mV.
+    Solves :math:`(-\nabla^2 + \lambda^{-2})\,\delta\varphi = (e/\varepsilon_0\varepsilon_r)\,\delta
+    n` on the extruded box, with no field through its ends along x and zero potential on its sides
+    (the gate grounded on the silicon's surface), and returns the mean of :math:`\delta\varphi^2`
+    over the section. Unscreened, a uniform 1 % of charge would weigh 32 mV and drown all else;
+    screened, as the nonlinear Poisson step screens it, 0.26 mV.
 
     Parameters
     ----------
     screening_length : float
-        λ, nm. The default is the Debye length √(ε kT/e²n) at 1e20 cm⁻³ and 300 K; `math.inf` screens nothing.
+        λ, nm. The default is the Debye length √(ε kT/e²n) at 1e20 cm⁻³ and 300 K; `math.inf`
+        screens nothing.
     permittivity : float
         ε_r; silicon's unless given.
     """
 
     screening_length: float = 0.41
     permittivity: float = 11.7
-    noticeable: ClassVar[float] = 0.01**2
 
     def compare(
-        self, prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, cell: Cell | None
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
     ) -> torch.Tensor:
         """Return ⟨δφ²⟩."""
         if cell is None:
             raise ValueError(
-                "PotentialNorm: cell = None, expected cell sizes (dx, dy, dz) in nm; it solves Poisson's equation, so "
-                "call loss(prediction, target, weight, cell)."
+                "PotentialNorm: cell = None, expected cell sizes (dx, dy, dz) in nm; it solves "
+                "Poisson's equation, so call loss(prediction, target, weight, cell)."
             )
         return weighted_mean(self.potential(prediction - target, cell) ** 2, weight)
 
     def potential(self, charge: torch.Tensor, cell: Cell) -> torch.Tensor:
         """Solve the screened Poisson equation for a charge density.
 
-        The seven-point operator is a sum of three one-dimensional ones, so their eigenvectors diagonalise it: three
-        small matrix products there, a division, three back (Lynch, Rice & Thomas, Numer. Math. 6, 185 (1964)).
+        The seven-point operator is a sum of three one-dimensional ones, so their eigenvectors
+        diagonalise it: three small matrix products there, a division, three back (Lynch, Rice &
+        Thomas, Numer. Math. 6, 185 (1964)).
 
         Parameters
         ----------
@@ -227,20 +243,22 @@ class PotentialNorm(Loss, name="potential_norm"):
 def _transform(field: torch.Tensor, bases: list[torch.Tensor]) -> torch.Tensor:
     """Apply basisᵀ along each of the three axes."""
     x, y, z = bases
-    return torch.tensordot(x.T, y.T @ field @ z, dims=1)
+    transformed: torch.Tensor = torch.tensordot(x.T, y.T @ field @ z, dims=1)
+    return transformed
 
 
 @lru_cache(maxsize=256)
 def eigenbasis(cells: int, grounded: bool) -> torch.Tensor:
-    """Return the eigenvectors, as columns (cells, cells), of −d²/dx² on cell centres in units of the cell size.
+    """Return the eigenvectors, as columns, of −d²/dx² on cells of unit size: (cells, cells).
 
-    Cosines for no field through both ends; sines for zero potential on them, half a cell outside the first and last
-    centre (the type-II transforms of Strang, SIAM Rev. 41, 135 (1999)).
+    Cosines for no field through both ends; sines for zero potential on them, half a cell outside
+    the first and last centre (the type-II transforms of Strang, SIAM Rev. 41, 135 (1999)).
     """
     centre = torch.arange(cells, dtype=torch.float64)[:, None] + 0.5
     angle = math.pi * centre * _orders(cells, grounded) / cells
     vectors = torch.sin(angle) if grounded else torch.cos(angle)
-    return vectors / torch.linalg.vector_norm(vectors, dim=0)
+    normalised: torch.Tensor = vectors / torch.linalg.vector_norm(vectors, dim=0)
+    return normalised
 
 
 @lru_cache(maxsize=256)

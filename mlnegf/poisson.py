@@ -10,18 +10,17 @@ and v the cell volumes. The gate is a Dirichlet face of the oxide; every other o
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyamg
 import scipy.sparse as sparse
-from scipy.linalg import cholesky_banded, cho_solve_banded
 
 from mlnegf.device import MATERIALS, Device
 from mlnegf.grid import Floats
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
 Density = Callable[[Floats], tuple[Floats, Floats]]
+"""Maps a folded potential (nx, cells) to the electron density (nm⁻³) and its local derivative ∂n/∂φ ≥ 0."""
 
 
 def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
@@ -67,3 +66,107 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
         + sparse.diags_array(gate.ravel())
     )
     return sparse.csr_array(operator), gate.ravel()
+
+
+class Screened:
+    """The operator L + (e/ε₀) v D of one screening D ≥ 0 (nm⁻³/V), with a multigrid hierarchy of its own."""
+
+    def __init__(self, operator: sparse.csr_array, diagonal: Floats) -> None:
+        self.matrix = sparse.csr_matrix(operator + sparse.diags_array(diagonal.ravel()))
+        self.shape = diagonal.shape
+        self.hierarchy = pyamg.ruge_stuben_solver(self.matrix)
+
+    def solve(self, right: Floats, tolerance: float = 1e-9) -> Floats:
+        """Solve for a right-hand side (nx, cells) by conjugate gradients, one V-cycle each, to a relative residual."""
+        solution = self.hierarchy.solve(right.ravel(), tol=tolerance, accel="cg", maxiter=200)
+        return np.asarray(solution).reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson:
+    """Poisson's equation of one device.
+
+    Attributes
+    ----------
+    operator : csr_array, (n, n)
+        L, nm.
+    gate : ndarray, (nx, cells)
+        Coupling b to the gate, nm.
+    source : ndarray, (nx, cells)
+        (e/ε₀) v, V nm⁴: times a density in nm⁻³ it is the right-hand side.
+    donors : ndarray, (nx, cells)
+        nm⁻³.
+    """
+
+    operator: sparse.csr_array
+    gate: Floats
+    source: Floats
+    donors: Floats
+
+    @staticmethod
+    def of(device: Device) -> "Poisson":
+        """Assemble the equation of a device."""
+        grid = device.grid
+        operator, gate = laplacian(device)
+        shape = (len(grid.x), len(grid.images))
+        donors = np.zeros(shape)
+        donors[:, grid.channel_cells] = grid.donors[:, None]
+        volumes = np.broadcast_to(CHARGE_OVER_EPSILON0 * grid.volumes, shape)
+        return Poisson(operator, gate.reshape(shape), np.array(volumes), donors)
+
+    def residual(self, potential: Floats, density: Floats, gate_potential: float) -> Floats:
+        """L φ − b V − (e/ε₀) v (N_D − n), (nx, cells), V nm."""
+        flux = (self.operator @ potential.ravel()).reshape(potential.shape)
+        return np.asarray(flux - self.gate * gate_potential - self.source * (self.donors - density))
+
+    def screened(self, slope: Floats) -> Screened:
+        """Build the operator screened by ∂n/∂φ = `slope` (nx, cells), nm⁻³/V."""
+        return Screened(self.operator, self.source * slope)
+
+    def solve(
+        self, density: Density, gate_potential: float, start: Floats, tolerance: float = 1e-9, largest: int = 60
+    ) -> tuple[Floats, int]:
+        """Solve the nonlinear equation L φ = b V + (e/ε₀) v (N_D − n(φ)) by damped Newton steps.
+
+        Parameters
+        ----------
+        density : callable
+            The local density n(φ), increasing.
+        gate_potential : float
+            On the oxide's surface, V.
+        start : ndarray, (nx, cells)
+            First potential, V.
+        tolerance : float
+            Largest last step, V.
+        largest : int
+            Newton steps allowed.
+
+        Returns
+        -------
+        potential : ndarray, (nx, cells)
+            V.
+        solves : int
+            Linear solves it took.
+
+        Raises
+        ------
+        RuntimeError
+            When the steps do not settle.
+        """
+        potential = start
+        values, slope = density(potential)
+        residual = self.residual(potential, values, gate_potential)
+        for solves in range(1, largest + 1):
+            step = -self.screened(slope).solve(residual, 1e-6)
+            norm, damping = np.linalg.norm(residual), 1.0
+            while True:
+                trial = potential + damping * step
+                values, slope = density(trial)
+                residual = self.residual(trial, values, gate_potential)
+                if np.linalg.norm(residual) <= (1 - damping / 4) * norm or damping < 1e-3 or abs(step).max() < 1e-7:
+                    break
+                damping /= 2
+            potential = trial
+            if damping * abs(step).max() < tolerance:
+                return potential, solves
+        raise RuntimeError(f"Poisson: {largest} Newton steps did not reach {tolerance} V; last {abs(step).max():.1e} V")

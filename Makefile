@@ -1,0 +1,76 @@
+# Everything a reader or a developer runs; `make` alone lists it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install test book lab data data-full train benchmark lint format lock clean
+
+PYTHON ?= python3
+DATA ?= data/reduced
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+BUILT := _build/.built
+
+# Notebook cells that call `mlnegf` find the one of this checkout.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# A page is built from nothing or not at all: Sphinx keeps doctrees of pages that failed,
+# and neither it nor the notebooks notice a change in mlnegf/.
+SOURCES = $(shell find mlnegf book -type f -not -name '*.pyc' -not -path '*/.ipynb_checkpoints/*')
+
+# Two processes with one thread each beat two that fight over the cores.
+test book data data-full benchmark: export OMP_NUM_THREADS := 1
+test book data data-full benchmark: export OPENBLAS_NUM_THREADS := 1
+test book data data-full benchmark: export MKL_NUM_THREADS := 1
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+install: $(INSTALLED)  ## make .venv with the locked packages and mlnegf itself
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+test: install lint  ## check style and types, run the tests and every notebook of the book
+	$(BIN)/python -m pytest tests -n 2 --dist loadscope --cov=mlnegf --cov-fail-under=90
+	$(BIN)/python -m pytest book/*.ipynb --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 -n 2 --dist loadscope
+
+book: install $(BUILT)  ## run the notebooks and build the book into _build/html
+
+$(BUILT): $(INSTALLED) $(SOURCES) requirements.lock _config.yml _toc.yml
+	rm -rf _build
+	$(BIN)/jupyter-book build . -W --keep-going
+	touch $@
+
+lab: install  ## open the book in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=book
+
+data: install  ## generate the reduced data set (minutes)
+	$(BIN)/mlnegf generate --profile reduced --output data/reduced
+
+data-full: install  ## generate the full data set (hours; resumes where it stopped)
+	$(BIN)/mlnegf generate --profile full --output data/full
+
+train: install  ## train the networks on DATA (default data/reduced)
+	$(BIN)/mlnegf train --data $(DATA) --output data/weights
+
+benchmark: install  ## compare guesses and schemes on the held-out devices
+	$(BIN)/mlnegf benchmark --data $(DATA) --output data/benchmark.json
+
+lint: install  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict mlnegf
+
+format: install  ## put the code in the project's style and strip the notebooks
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/nbstripout book/*.ipynb
+
+lock: install  ## write the versions now in .venv to requirements.lock
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | LC_ALL=C sort -f > requirements.lock
+
+clean:  ## remove what make made, except .venv and data
+	rm -rf _build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find mlnegf tests book -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,108 @@
+import html
+import json
+import re
+
+import pytest
+from matplotlib.figure import Figure
+
+from mlnegf.widgets import Explorer, FrameGrid, FrameSlider
+
+PNG = [bytes([0x89, *b"PNG", i]) for i in range(6)]
+
+
+def line(*slopes: float) -> Figure:
+    figure = Figure(figsize=(1, 1))
+    for slope in slopes:
+        figure.subplots().plot([0, 1], [0, slope])
+    return figure
+
+
+def images(page: str) -> list[str]:
+    return re.findall(r"<img [^>]*>", page)
+
+
+def test_slider_shows_the_first_frame_and_holds_all():
+    page = FrameSlider(PNG[:3], ["0.00 V", "0.20 V", "0.40 V"], "V_G", "Barrier")._repr_html_()
+    assert ["display:none" in image for image in images(page)] == [False, True, True]
+    assert len({re.search(r'src="([^"]*)"', image)[1] for image in images(page)}) == 3
+    assert 'alt="Barrier (V_G = 0.40 V)"' in page
+    assert "V<sub>G</sub> =" in page
+    assert 'type="range" min="0" max="2"' in page
+    stored = re.search(r'data-labels="([^"]*)"', page)[1]
+    assert json.loads(html.unescape(stored)) == ["0.00 V", "0.20 V", "0.40 V"]
+
+
+def test_page_is_self_contained():
+    page = FrameSlider(PNG[:2], ["a", "b"], "x")._repr_html_()
+    assert "http" not in page
+    assert "<script" not in page
+    assert " id=" not in page  # copies on one page cannot clash
+
+
+def test_text_is_escaped():
+    page = FrameSlider(PNG[:2], ['<"a">', "b"], "<x>", "<caption & more>")._repr_html_()
+    assert "<x>" not in page
+    assert "<caption" not in page
+    assert '<"a">' not in page
+
+
+def test_grid_orders_frames_as_the_script_counts_them():
+    indices = [(i, j) for i in range(2) for j in range(3)]
+    frames = dict(zip(reversed(indices), reversed(PNG), strict=True))
+    grid = FrameGrid(frames, [["0", "1"], ["0", "1", "2"]], ["V_G", "V_D"])
+    assert list(grid.pngs.values()) == PNG
+    assert grid._repr_html_().count('type="range"') == 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "labels", "names"),
+    [
+        ({}, [[]], ["x"]),
+        ({(0,): PNG[0]}, [["a", "b"]], ["x"]),
+        ({(0,): PNG[0], (1,): PNG[1]}, [["a"]], ["x"]),
+        ({(0,): PNG[0]}, [["a"]], []),
+    ],
+)
+def test_incomplete_grid_is_refused(frames, labels, names):
+    with pytest.raises(ValueError, match="one frame"):
+        FrameGrid(frames, labels, names)
+
+
+def test_explorer_computes_each_frame_once():
+    calls = []
+
+    def plot(gate):
+        calls.append(gate)
+        return line(gate)
+
+    explorer = Explorer(plot, "V_G", [0.0, 0.4], unit="V")
+    page = explorer._repr_html_() + explorer._repr_html_()
+    assert calls == [0.0, 0.4]
+    assert "V_G = 0.40 V" in page
+    assert all(png.startswith(b"\x89PNG") for png in explorer.pngs.values())
+    assert len(set(explorer.pngs.values())) == 2
+
+
+def test_explorer_of_two_parameters():
+    explorer = Explorer(lambda *v: line(*v), ("V_G", "V_D"), [[0.0, 0.4], [0.1, 0.6, 0.7]], unit="V")
+    assert set(explorer.pngs) == {(i, j) for i in range(2) for j in range(3)}
+    assert "(V_G = 0.40 V, V_D = 0.70 V)" in explorer._repr_html_()
+
+
+def test_live_view_calls_the_function_at_the_value_set():
+    calls = []
+    explorer = Explorer(lambda v: calls.append(v) or line(v), "V_G", [0.0, 0.4], unit="V")
+    slider, image = explorer.live().children
+    assert (slider.min, slider.max) == (0.0, 0.4)
+    assert calls == [0.0, 0.4]  # the first picture is not computed again
+    assert bytes(image.value) == explorer.pngs[0,]
+    slider.value = 0.12
+    assert calls[2:] == [0.12]
+    assert bytes(image.value) not in explorer.pngs.values()
+
+
+def test_live_view_falls_back_to_the_frames():
+    explorer = Explorer(line, "V_G", [0.0, 0.4], unit="V")
+    bundle = explorer.live()._repr_mimebundle_()
+    assert bundle["text/html"] == explorer._repr_html_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
