@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyamg
 import scipy.sparse as sparse
+from scipy.sparse.linalg import LinearOperator, cg
 
 from mlnegf.device import MATERIALS, Device
 from mlnegf.grid import Floats
@@ -69,16 +70,33 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
 
 
 class Screened:
-    """The operator L + (e/ε₀) v D of one screening D ≥ 0 (nm⁻³/V), with a multigrid hierarchy of its own."""
+    """The operator L + (e/ε₀) v D of one screening D ≥ 0 (nm⁻³/V).
 
-    def __init__(self, operator: sparse.csr_array, diagonal: Floats) -> None:
+    It is solved by conjugate gradients with one V-cycle of algebraic multigrid (Ruge–Stüben, from pyamg) for each.
+    A hierarchy costs several solves, so that of a similar screening serves until it slows the iteration down.
+    """
+
+    def __init__(self, operator: sparse.csr_array, diagonal: Floats, similar: "Screened | None" = None) -> None:
         self.matrix = sparse.csr_matrix(operator + sparse.diags_array(diagonal.ravel()))
         self.shape = diagonal.shape
-        self.hierarchy = pyamg.ruge_stuben_solver(self.matrix)
+        keep = similar is not None and similar.iterations <= 12
+        self.cycle = similar.cycle if keep and similar else self._multigrid()
+        self.iterations = 0
+
+    def _multigrid(self) -> LinearOperator:
+        return pyamg.ruge_stuben_solver(self.matrix).aspreconditioner()
 
     def solve(self, right: Floats, tolerance: float = 1e-9) -> Floats:
-        """Solve for a right-hand side (nx, cells) by conjugate gradients, one V-cycle each, to a relative residual."""
-        solution = self.hierarchy.solve(right.ravel(), tol=tolerance, accel="cg", maxiter=200)
+        """Solve for a right-hand side (nx, cells) to a relative residual."""
+
+        def count(_: Floats) -> None:
+            self.iterations += 1
+
+        self.iterations = 0
+        solution, failed = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=100, M=self.cycle, callback=count)
+        if failed:
+            self.cycle = self._multigrid()
+            solution, _ = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=500, M=self.cycle)
         return np.asarray(solution).reshape(self.shape)
 
 
@@ -124,7 +142,7 @@ class Poisson:
         return Screened(self.operator, self.source * slope)
 
     def solve(
-        self, density: Density, gate_potential: float, start: Floats, tolerance: float = 1e-9, largest: int = 60
+        self, density: Density, gate_potential: float, start: Floats, tolerance: float = 1e-7, largest: int = 60
     ) -> tuple[Floats, int]:
         """Solve the nonlinear equation L φ = b V + (e/ε₀) v (N_D − n(φ)) by damped Newton steps.
 
@@ -153,11 +171,12 @@ class Poisson:
         RuntimeError
             When the steps do not settle.
         """
-        potential = start
+        potential, screened = start, None
         values, slope = density(potential)
         residual = self.residual(potential, values, gate_potential)
         for solves in range(1, largest + 1):
-            step = -self.screened(slope).solve(residual, 1e-6)
+            screened = Screened(self.operator, self.source * slope, screened)
+            step = -screened.solve(residual, 1e-3)
             norm, damping = np.linalg.norm(residual), 1.0
             while True:
                 trial = potential + damping * step

@@ -1,0 +1,151 @@
+"""Schemes of the outer loop: what potential to try next. Each is one class with one method, `propose`.
+
+A scheme sees the points of this solve, oldest first, and returns the next potential. It keeps no state, so that one object
+may serve any number of solves at once. A new scheme is a class here, entered in `SCHEMES`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from mlnegf.grid import Floats
+
+
+class Correction(Protocol):
+    """Solution of the linearised problem."""
+
+    @property
+    def step(self) -> Floats: ...  # noqa: D102
+
+
+class Point(Protocol):
+    """What a scheme may ask of a point; each answer is worked out once, on the first question, except `correct`.
+
+    Attributes
+    ----------
+    potential : ndarray
+        V.
+    image : ndarray
+        The potential that the exponential predictor makes of the charge here, V.
+    distance : float
+        Residual in volts.
+    """
+
+    @property
+    def potential(self) -> Floats: ...  # noqa: D102
+    @property
+    def image(self) -> Floats: ...  # noqa: D102
+    @property
+    def distance(self) -> float: ...  # noqa: D102
+
+    def correct(self, tolerance: float) -> Correction:
+        """Solve the linearised problem to a relative residual."""
+
+
+class Scheme(Protocol):
+    """A scheme of the outer loop.
+
+    Attributes
+    ----------
+    memory : int
+        How many points `propose` wants to see.
+    """
+
+    @property
+    def memory(self) -> int: ...  # noqa: D102
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the next potential, V, from the last `memory` points, oldest first."""
+
+
+@dataclass(frozen=True)
+class Gummel:
+    """The exponential predictor, nothing else: robust near equilibrium, slow at high bias."""
+
+    memory: int = 1
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the image of the last point."""
+        return points[-1].image
+
+
+@dataclass(frozen=True)
+class Anderson:
+    """Anderson's acceleration of the exponential predictor: the best linear combination of the last few images.
+
+    Anderson, J. ACM 12, 547 (1965), in the least-squares form of Walker & Ni, SIAM J. Numer. Anal. 49, 1715 (2011).
+
+    Parameters
+    ----------
+    memory : int
+        Points combined.
+    condition : float
+        Singular values below this share of the largest are dropped from the least squares.
+    """
+
+    memory: int = 8
+    condition: float = 1e-4
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the combination of images whose combined step is the smallest."""
+        images = np.stack([point.image.ravel() for point in points])
+        steps = images - np.stack([point.potential.ravel() for point in points])
+        image = images[-1]
+        if len(points) > 1:
+            share = np.linalg.lstsq(np.diff(steps, axis=0).T, steps[-1], rcond=self.condition)[0]
+            image = image - share @ np.diff(images, axis=0)
+        return image.reshape(points[-1].potential.shape)
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Newton's method on the exact response.
+
+    Parameters
+    ----------
+    tolerance : float
+        Relative residual of each linear solve.
+    longest : float
+        A step is scaled down to this many volts at its largest cell.
+    """
+
+    tolerance: float = 1e-2
+    longest: float = 0.1
+    memory: int = 1
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the last point plus its capped Newton step."""
+        step = points[-1].correct(self.tolerance).step
+        return points[-1].potential + step * min(1.0, self.longest / max(float(abs(step).max()), 1e-300))
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """Newton's method, guarded: when the residual grows, a step of the exponential predictor instead.
+
+    Parameters
+    ----------
+    growth : float
+        Factor by which the residual may grow in one step.
+    """
+
+    newton: Newton = Newton()
+    growth: float = 1.5
+    memory: int = 2
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return Newton's proposal, or the image of the last point."""
+        if len(points) > 1 and points[-1].distance > self.growth * points[-2].distance:
+            return points[-1].image
+        return self.newton.propose(points[-1:])
+
+
+SCHEMES: Final[dict[str, Scheme]] = {
+    "auto": Automatic(),
+    "gummel": Gummel(),
+    "anderson": Anderson(),
+    "newton": Newton(),
+}
+"""Every scheme by name."""
