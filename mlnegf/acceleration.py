@@ -1,7 +1,7 @@
 """Schemes of the outer loop: what potential to try next. Each is one class with one method, `propose`.
 
-A scheme sees the points of this solve, oldest first, and returns the next potential. It keeps no state, so that one object
-may serve any number of solves at once. A new scheme is a class here, entered in `SCHEMES`.
+A scheme sees the points of this solve, oldest first, and returns the next potential. It keeps no state, so that one
+object may serve any number of solves at once. A new scheme is a class here, entered in `SCHEMES`.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ class Anderson:
         if len(points) > 1:
             share = np.linalg.lstsq(np.diff(steps, axis=0).T, steps[-1], rcond=self.condition)[0]
             image = image - share @ np.diff(images, axis=0)
-        return image.reshape(points[-1].potential.shape)
+        return np.asarray(image.reshape(points[-1].potential.shape))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """States below both band edges: no contact injects them, yet they hold charge.
 
-A bound state solves (2t + E_m(x) + Σ_L(E) + Σ_R(E) − E) φ = 0 with real self-energies; its weight in the leads is −dΣ/dE times the end
-amplitudes squared. How it is filled is a rule, not a result of ballistic theory. The default, `threshold`, uses the contact with
-the lower edge: that contact filled the resonance which the state was before it crossed the edge, so the total charge
-is continuous there.
+A bound state solves (2t + E_m(x) + Σ_L(E) + Σ_R(E) − E) φ = 0 with real self-energies; its weight in the leads is
+−dΣ/dE times the end amplitudes squared. How it is filled is a rule, not a result of ballistic theory. The default,
+`threshold`, uses the contact with the lower edge: that contact filled the resonance which the state was before it
+crossed the edge, so the total charge is continuous there.
 """
 
 from collections.abc import Callable
@@ -76,8 +76,8 @@ def self_energy(energy: float, edge: float, hopping: float) -> tuple[float, floa
 def bound_states(chains: Chains, contacts: Contacts, filling: str = "threshold") -> BoundStates:
     """Find and fill every bound state that holds more than 1e-12 electrons.
 
-    Each level is the root of λ_k(E) − E, λ_k the k-th eigenvalue of H + Σ(E): a decreasing function, so the root is unique and
-    bracketed by the bottom of the well and the lower edge.
+    Each level is the root of λ_k(E) − E, λ_k the k-th eigenvalue of H + Σ(E): a decreasing function, so the root is
+    unique and bracketed by the bottom of the well and the lower edge.
     """
     onsite, hopping = chains.onsite.numpy(), chains.hopping.numpy()
     edge = np.minimum(onsite[:, 0], onsite[:, -1])
@@ -93,7 +93,7 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "threshold")
             occupation = shares[0] * fermi[0] + shares[1] * fermi[1]
             slope = -sum(share * value * (1 - value) for share, value in zip(shares, fermi, strict=True)) / contacts.kT
             found.append((mode, energy, occupation, slope, wave, norm))
-    columns = list(zip(*found, strict=True)) if found else [[]] * 6
+    columns = [[row[place] for row in found] for place in range(6)]
     return BoundStates(
         mode=np.array(columns[0], dtype=np.int64),
         energy=np.array(columns[1], dtype=float),
@@ -125,5 +125,5 @@ def _levels(onsite: Floats, hopping: float, edge: float, bottom: float) -> list[
             continue
         depth = brentq(distance, 0.0, deepest, args=(level,), xtol=1e-14, rtol=1e-14)
         vector = eigh_tridiagonal(diagonal(depth), off, select="i", select_range=(level, level))[1][:, 0]
-        levels.append((edge - depth**2, vector))
+        levels.append((edge - depth**2, np.asarray(vector, dtype=np.float64)))
     return levels

@@ -113,7 +113,10 @@ class Device:
             "electronvolts, or None for the affinity",
         )
         _require(
-            self.cross_section in CROSS_SECTIONS, "cross_section", self.cross_section, f"one of {sorted(CROSS_SECTIONS)}"
+            self.cross_section in CROSS_SECTIONS,
+            "cross_section",
+            self.cross_section,
+            f"one of {sorted(CROSS_SECTIONS)}",
         )
         for name in ("semiconductor", "oxide"):
             value = getattr(self, name)

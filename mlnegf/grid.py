@@ -102,7 +102,7 @@ class Grid:
     @cached_property
     def volumes(self) -> Floats:
         """Volume each folded cell stands for, images included, nm³, (cells,)."""
-        return np.bincount(self.representative.ravel(), weights=self.area.ravel()) * self.dx
+        return np.asarray(np.bincount(self.representative.ravel(), weights=self.area.ravel()) * self.dx)
 
     def fold(self, field: Floats) -> Floats:
         """Average a field (nx, ny, nz) over mirror images: (nx, cells)."""
@@ -123,7 +123,7 @@ def build_grid(device: Device) -> Grid:
     y, z = _centres(widths_y), _centres(widths_z)
     inside = CROSS_SECTIONS[device.cross_section](y[:, None] / (device.width / 2), z[None, :] / (device.thickness / 2))
     return Grid(
-        x=(np.arange(len(gated)) + 0.5) * dx,
+        x=np.asarray((np.arange(len(gated)) + 0.5) * dx),
         y=y,
         z=z,
         dx=dx,
@@ -143,4 +143,4 @@ def _cell_sizes(inner: float, oxide: float, largest: float) -> Floats:
 
 def _centres(sizes: Floats) -> Floats:
     edges = np.concatenate([[0.0], np.cumsum(sizes)])
-    return (edges[:-1] + edges[1:]) / 2 - edges[-1] / 2
+    return np.asarray((edges[:-1] + edges[1:]) / 2 - edges[-1] / 2)

@@ -41,7 +41,7 @@ class Guess(Protocol):
 
 
 class Solved(Protocol):
-    """What a guess needs of a `Solution`."""
+    """What a guess needs of a `Solution`: a device, a bias in V and the potential (nx, ny, nz) there, V."""
 
     @property
     def device(self) -> Device: ...  # noqa: D102

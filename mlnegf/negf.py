@@ -66,7 +66,7 @@ class Negf:
         return Charge(self, contacts, subbands, family, rank, chains, injected, bound, dropped)
 
     def _select(self, subbands: Subbands, contacts: Contacts) -> tuple[Tensor, Tensor, float]:
-        """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on what each can hold."""
+        """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on each."""
         energies = subbands.energies
         edges = energies[:, 0], energies[:, -1]
         filled = torch.exp((contacts.source - edges[0]).clamp_max(0.0) / contacts.kT)
@@ -74,7 +74,9 @@ class Negf:
         well = energies.amin(1)
         binding = well < torch.minimum(*edges) - 1e-12
         level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
-        filled = torch.maximum(filled, torch.where(binding, torch.exp((level - well).clamp_max(0.0) / contacts.kT), 0.0))
+        filled = torch.maximum(
+            filled, torch.where(binding, torch.exp((level - well).clamp_max(0.0) / contacts.kT), 0.0)
+        )
         share = (filled * (self.basis.degeneracy * self.basis.mass_x.sqrt())[:, None]).reshape(-1)
         order = torch.argsort(share, descending=True)
         rest = share[order].flip(0).cumsum(0).flip(0) / share.sum()

@@ -38,7 +38,9 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
     nx, ny, nz = grid.shape
     epsilon = np.where(grid.semiconductor, device.channel.permittivity, MATERIALS[device.oxide].permittivity)
     along = sparse.diags_array(epsilon.ravel() * grid.area.ravel() / grid.dx)
-    neumann = sparse.diags_array([[1.0] + [2.0] * (nx - 2) + [1.0], -np.ones(nx - 1), -np.ones(nx - 1)], offsets=[0, 1, -1])
+    coupling = sparse.diags_array(np.ones(nx - 1), offsets=1, shape=(nx, nx))
+    neighbours = coupling + coupling.T
+    neumann: sparse.sparray = sparse.diags_array(neighbours.sum(axis=1)) - neighbours
 
     half_y, half_z = grid.dy[:, None] / 2 / epsilon, grid.dz[None, :] / 2 / epsilon
     faces_y = grid.dz[None, :] / (half_y[:-1] + half_y[1:])
@@ -80,11 +82,12 @@ class Screened:
         self.matrix = sparse.csr_matrix(operator + sparse.diags_array(diagonal.ravel()))
         self.shape = diagonal.shape
         keep = similar is not None and similar.iterations <= 12
-        self.cycle = similar.cycle if keep and similar else self._multigrid()
-        self.iterations = 0
+        self.cycle: LinearOperator = similar.cycle if keep and similar else self._multigrid()
+        self.iterations: int = 0
 
     def _multigrid(self) -> LinearOperator:
-        return pyamg.ruge_stuben_solver(self.matrix).aspreconditioner()
+        cycle: LinearOperator = pyamg.ruge_stuben_solver(self.matrix).aspreconditioner()
+        return cycle
 
     def solve(self, right: Floats, tolerance: float = 1e-9) -> Floats:
         """Solve for a right-hand side (nx, cells) to a relative residual."""

@@ -1,7 +1,7 @@
 """The self-consistency problem of one device at one bias, every piece of work counted.
 
-The unknown is the potential φ; the equation is R(φ) = L φ − b V_gate − (e/ε₀) v (N_D − n[φ]) = 0, with n[φ] from one NEGF solve.
-All fields here are folded: (nx, cells), see `grid`.
+The unknown is the potential φ; the equation is R(φ) = L φ − b V_gate − (e/ε₀) v (N_D − n[φ]) = 0, with n[φ] from one
+NEGF solve. All fields here are folded: (nx, cells), see `grid`.
 """
 
 import time

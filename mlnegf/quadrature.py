@@ -1,8 +1,8 @@
 """Energy points and weights that know the band edges.
 
-The charge injected from a contact starts with an inverse square root at the contact's band edge, and has a square-root kink
-at the other contact's edge. Between the two edges E = E_low + (E_high − E_low) sin²θ, above both E = E_high + q²: in θ and q
-the integrand is smooth, and Gauss–Kronrod panels converge fast. Panels whose error estimate is too large are
+The charge injected from a contact starts with an inverse square root at the contact's band edge, and has a square-root
+kink at the other contact's edge. Between the two edges E = E_low + (E_high − E_low) sin²θ, above both E = E_high + q²:
+in θ and q the integrand is smooth, and Gauss–Kronrod panels converge fast. Panels whose error estimate is too large are
 halved, which is how narrow resonances are found.
 """
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def _gauss_kronrod() -> tuple[Floats, Floats, Floats]:
-    """The 7-point Gauss rule inside the 15-point Kronrod rule on [-1, 1] (Kronrod 1965)."""
+    """Return the 7-point Gauss rule inside the 15-point Kronrod rule on [-1, 1] (Kronrod 1965)."""
     nodes = [0.991455371120812639206854697526329, 0.949107912342758524526189684047851]
     nodes += [0.864864423359769072789712788640926, 0.741531185599394439863864773280788]
     nodes += [0.586087235467691130294144045337202, 0.405845151377397166906606412076961]

@@ -4,9 +4,9 @@ With G(x, x') = u(x_<) v(x_>)/D (see `transport`) first-order perturbation, δG 
 
     δ|G(x, 0)|² = −2 Re Σ_x' G*(x, 0) G(x, x') δM(x') G(x', 0),
 
-a sum of products of a function of x and a function of x' on either side of the diagonal: the sum over energies is a matrix
-product. The energies of the quadrature move with the band edges and are differentiated too; at fixed energies the derivative at an
-edge would not be integrable.
+a sum of products of a function of x and a function of x' on either side of the diagonal: the sum over energies is a
+matrix product. The energies of the quadrature move with the band edges and are differentiated too; at fixed energies
+the derivative at an edge would not be integrable.
 """
 
 from dataclasses import dataclass
@@ -118,7 +118,9 @@ def _injected_response(chains: Chains, contacts: Contacts, injected: Injected) -
 
         difference = source - drain
         moved_window = flux * (
-            (difference * relative_weight + (contacts.slope(source) - contacts.slope(drain)) * share) * gamma[0] * gamma[1]
+            (difference * relative_weight + (contacts.slope(source) - contacts.slope(drain)) * share)
+            * gamma[0]
+            * gamma[1]
             + difference * (gamma_slope[0] * motion[0] * gamma[1] + gamma[0] * gamma_slope[1] * motion[1])
         )
         current[..., end] += (moved_window * scale - 2 * window * (uv * profile).real.sum(-1)).sum(-1)
@@ -147,7 +149,9 @@ class _Padding:
         return padded
 
 
-def _bound_response(chains: Chains, bound: BoundStates, index: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _bound_response(
+    chains: Chains, bound: BoundStates, index: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """∂N(x)/∂E_m(x') of one bound state, leads following, (nx, nx)."""
     mode, energy, wave, norm = bound.mode[index], bound.energy[index], bound.wave[index], bound.norm[index]
     onsite, hopping = chains.onsite[mode].numpy(), float(chains.hopping[mode])

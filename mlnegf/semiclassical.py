@@ -1,8 +1,8 @@
 """Electron density that is classical along x and confined across: subbands of the empty section, filled locally.
 
 Each subband of the empty section follows the local potential and is filled by a local Fermi level. The density of a
-parabolic one-dimensional band is g √(m kT/(2πħ²)) F_{−1/2}((μ − E)/kT) for g electrons a state, with F normalised so that
-F(η) → e^η far below the band.
+parabolic one-dimensional band is g √(m kT/(2πħ²)) F_{−1/2}((μ − E)/kT) for g electrons a state, with F normalised so
+that F(η) → e^η far below the band.
 """
 
 from functools import cache

@@ -1,7 +1,8 @@
 """Two-dimensional Schrödinger problem of every slice: subband energies and wave functions.
 
-In each slice, for each valley, −ħ²/2 (∂_y 1/m_y ∂_y + ∂_z 1/m_z ∂_z)ψ + U ψ = E ψ with hard walls. The problem is projected on
-the lowest eigenfunctions of the empty section (U = 0), sorted into mirror symmetries. One valley in one symmetry is a
+In each slice, for each valley, −ħ²/2 (∂_y 1/m_y ∂_y + ∂_z 1/m_z ∂_z)ψ + U ψ = E ψ with hard walls. The problem is
+projected on the lowest eigenfunctions of the empty section (U = 0), sorted into mirror symmetries. One valley in one
+symmetry is a
 *family*: families never mix, so levels of different families cross freely along x. Within a family a subband is
 followed from slice to slice by its overlap, not by its rank.
 """

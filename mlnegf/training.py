@@ -18,21 +18,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mlnegf.autoencoder import (
-    NETWORKS,
-    Floats,
-    Network,
-    Slices,
-    Squares,
-    cell_average,
-    encode,
-    predict,
-    read_tensors,
-    seen,
-    silicon_average,
-    write_tensors,
-)
+from mlnegf.autoencoder import NETWORKS, Network, predict
+from mlnegf.doubt import seen
+from mlnegf.grid import Floats
 from mlnegf.losses import LOSSES, Loss, weighted_mean
+from mlnegf.squares import Slices, Squares, cell_average, encode, silicon_average
+from mlnegf.weights import read_tensors, write_tensors
 
 NOTICEABLE_POTENTIAL: Final = 0.01
 """Potential error, V, that counts as one: a tenth of a large correction."""

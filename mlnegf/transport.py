@@ -1,13 +1,14 @@
 """Ballistic transport in uncoupled subbands: one tight-binding chain between two half-infinite leads for each.
 
-The Hamiltonian of subband m is 2t + E_m(x) on site and −t between sites, t = ħ²/(2 m_x a²); its leads continue the first and the
-last site. Two solutions of (E − H)ψ = 0 hold everything: v leaves through the right lead, u through the left one, and
+The Hamiltonian of subband m is 2t + E_m(x) on site and −t between sites, t = ħ²/(2 m_x a²); its leads continue the
+first and the last site. Two solutions of (E − H)ψ = 0 hold everything: v leaves through the right lead, u through the
+left one, and
 
     G(x, x') = u(x_<) v(x_>) / D,    Γ = −2 Im Σ,    Σ = −t e^{ika},
     A₁(x, x) = Γ₁ |v|²/|D|²,    A₂(x, x) = Γ₂ |u|²/|D|²,    T = Γ₁ Γ₂ / |D|²
 
-(u = 1 at the first site, v = 1 at the last). Both recursions run in the direction in which their solution grows, hence are stable.
-See Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3, for G, Γ and T.
+(u = 1 at the first site, v = 1 at the last). Both recursions run in the direction in which their solution grows, hence
+are stable. See Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3, for G, Γ and T.
 """
 
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ class ScatteringStates:
         return self.left.gamma * self.right.gamma * self.scale
 
     def density_of_states(self) -> Tensor:
-        """A = i(G − G†) on the diagonal, (Q, nx), 1/eV; equals A₁ + A₂ wherever a contact injects."""
+        """Return the diagonal of A = i(G − G†), (Q, nx), 1/eV; it equals A₁ + A₂ wherever a contact injects."""
         return -2 * (self.u * self.v / self.determinant[:, None]).imag
 
     def bond_current(self, hopping: Tensor) -> Tensor:
@@ -197,7 +198,8 @@ class Injected:
     states : ScatteringStates
         At all points, panel by panel.
     quadrature_error : float
-        Σ over panels of the largest |Kronrod − Gauss|, electrons per nm: a bound far above the error of the Kronrod rule.
+        Σ over panels of the largest |Kronrod − Gauss|, electrons per nm: a bound far above the error of the Kronrod
+        rule.
     unresolved : float
         Largest panel defect left after the last halving, in tolerances; 0 when all met it.
     """

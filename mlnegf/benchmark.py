@@ -1,0 +1,279 @@
+"""Guesses against schemes on held-out cases: every NEGF solve, second, failure and wrong branch counted.
+
+A run is one (case, guess, scheme). It is *right* when the solver certified it, without knowing the reference, and the
+potential then lies within the tolerance of the reference that continuation reached and the current within 1 % of the
+reference's. Certified but far from the reference is a *wrong branch*, certified but between the two is *missed*, and
+anything not certified has *failed*. Only right runs have a cost; any other counts as costlier than every right one.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mlnegf.continuation import neighbours
+from mlnegf.dataset import Case, Splits
+from mlnegf.files import write_whole
+from mlnegf.guess import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
+from mlnegf.learned import LearnedGuess
+from mlnegf.problem import Problem
+from mlnegf.scf import solve
+from mlnegf.weights import Location
+
+ELSEWHERE: Final = 1e-2
+"""A certified solution farther than this from the reference, V, has found another fixed point."""
+SUBTHRESHOLD: Final = 1e-7
+"""A current, A, below which the gate still rules it exponentially."""
+WORK: Final = ("charge_evaluations", "linearised_applications", "poisson_solves", "seconds")
+Solved = Mapping[tuple[float, float], Case]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one guess and one scheme made of one case; errors in V and relative, current in A."""
+
+    split: str
+    device: str
+    gate: float
+    drain: float
+    guess: str
+    scheme: str
+    tolerance: float
+    outcome: str
+    charge_evaluations: int
+    linearised_applications: int
+    poisson_solves: int
+    seconds: float
+    estimated_error: float
+    true_error: float
+    estimated_current_error: float
+    true_current_error: float
+    fallback: bool
+    subthreshold: bool
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes a run this run."""
+        return self.split, self.device, self.gate, self.drain, self.guess, self.scheme, self.tolerance
+
+
+def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Solved], Guess]]:
+    """Return every guess of the comparison by name, as a function of a case and the same device's solved biases."""
+
+    def line(case: Case, solved: Solved) -> list[Case]:
+        gates, drains = (sorted({key[place] for key in solved}) for place in range(2))
+        keys = neighbours(gates.index(case.gate), drains.index(case.drain))
+        return [solved[gates[row], drains[column]] for row, column in keys]
+
+    def previous(case: Case, solved: Solved) -> Guess:
+        known = line(case, solved)
+        return PreviousBias(known[-1].solved()) if known else Semiclassical()
+
+    def extrapolated(case: Case, solved: Solved) -> Guess:
+        known = line(case, solved)
+        if len(known) < 2:
+            return previous(case, solved)
+        return ExtrapolatedBias(known[0].solved(), known[1].solved())
+
+    return {
+        "flat": lambda case, solved: GUESSES["flat"],
+        "semiclassical": lambda case, solved: GUESSES["semiclassical"],
+        "previous": previous,
+        "extrapolated": extrapolated,
+        "learned": lambda case, solved: LearnedGuess.pretrained() if weights is None else LearnedGuess.load(weights),
+    }
+
+
+def compare(
+    splits: Splits,
+    output: str | Path,
+    guesses: Sequence[str],
+    schemes: Sequence[str],
+    parts: Sequence[str] = ("unseen_bias", "unseen_device"),
+    weights: Location | None = None,
+    tolerance: float = 1e-3,
+    workers: int | None = None,
+    progress: bool = True,
+    **origin: str,
+) -> list[Run]:
+    """Run guesses × schemes over the test cases; runs already in the output are kept.
+
+    Parameters
+    ----------
+    splits : Splits
+    output : path
+        JSON file of the runs, rewritten whole after every case.
+    guesses, schemes : sequence of str
+        Names in `named_guesses` and `acceleration.SCHEMES`.
+    parts : sequence of str
+        The parts of `splits` to judge on.
+    weights : path, optional
+        Of the learned guess; the shipped ones unless given.
+    tolerance : float
+        V.
+    workers : int, optional
+        Processes with one thread each; as many as there are cores unless given.
+    progress : bool
+        Whether to draw a progress bar on stderr.
+    **origin
+        Written into the file beside the runs.
+    """
+    runs = read(output) if Path(output).exists() else []
+    done = {run.key for run in runs}
+    every = [case for part in vars(splits).values() for case in part]
+    jobs = []
+    for part in parts:
+        for case in getattr(splits, part):
+            solved = {(c.gate, c.drain): c for c in every if c.device == case.device}
+            wanted = [
+                (guess, scheme)
+                for guess in guesses
+                for scheme in schemes
+                if (part, label(case), case.gate, case.drain, guess, scheme, tolerance) not in done
+            ]
+            if wanted:
+                jobs.append((part, case, solved, wanted, weights, tolerance))
+    # Shuffled, so that a run that is cut short has seen all kinds of cases.
+    order = np.random.default_rng(0).permutation(len(jobs))
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        futures = [pool.submit(judge, *jobs[index]) for index in order]
+        for future in tqdm(as_completed(futures), total=len(jobs), unit="case", desc="comparing", disable=not progress):
+            runs += future.result()
+            write(output, runs, origin)
+    return runs
+
+
+def judge(
+    part: str,
+    case: Case,
+    solved: Solved,
+    wanted: Sequence[tuple[str, str]],
+    weights: Location | None,
+    tolerance: float,
+) -> list[Run]:
+    """Solve one case from several guesses by several schemes, one after the other in this process."""
+    reference = case.solved()
+    known = named_guesses(weights)
+    # What a device needs once, its operators and multigrid, is charged to none of them.
+    Problem(case.device, case.gate, case.drain).semiclassical()
+    runs = []
+    for guess, scheme in wanted:
+        start = known[guess](case, solved)
+        solution = solve(case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance)
+        true_error = float(abs(solution.potential - reference.potential).max())
+        true_current_error = abs(solution.current / reference.current - 1)
+        if not solution.converged:
+            outcome = "failed"
+        elif true_error <= tolerance and true_current_error <= 0.01:
+            outcome = "right"
+        else:
+            outcome = "wrong branch" if true_error > ELSEWHERE else "missed"
+        runs.append(
+            Run(
+                part,
+                label(case),
+                case.gate,
+                case.drain,
+                guess,
+                scheme,
+                tolerance,
+                outcome if case.converged else "no reference",
+                **{name: getattr(solution.work, name) for name in WORK},
+                estimated_error=solution.error_estimate,
+                true_error=true_error,
+                estimated_current_error=solution.current_error,
+                true_current_error=true_current_error,
+                fallback=any("guess" in warning for warning in solution.warnings),
+                subthreshold=bool(abs(reference.current) < SUBTHRESHOLD),
+            )
+        )
+    return runs
+
+
+def label(case: Case) -> str:
+    """Name a device as people do: thickness × width, gate length, nm."""
+    device = case.device
+    return f"{device.thickness:g}×{device.width:g} nm, {device.gate_length:g} nm gate"
+
+
+def summarise(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Lay runs out as a table: one row for each split, scheme and guess.
+
+    Medians and 95th percentiles are over all runs, those that are not right counted as infinitely costly.
+    """
+    groups: dict[tuple[str, str, str, float], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.split, run.scheme, run.guess, run.tolerance), []).append(run)
+    rows = []
+    for (split, scheme, guess, tolerance), members in groups.items():
+        row: dict[str, Any] = {"split": split, "scheme": scheme, "guess": guess, "tolerance": tolerance}
+        row["runs"] = len(members)
+        for outcome in ("right", "failed", "wrong branch", "missed", "no reference"):
+            row[outcome] = sum(run.outcome == outcome for run in members)
+        row["fallback"] = sum(run.fallback for run in members)
+        for name in WORK:
+            values = [getattr(run, name) if run.outcome == "right" else math.inf for run in members]
+            row[name] = float(np.quantile(values, 0.5, method="higher"))
+            row[f"{name}_95"] = float(np.quantile(values, 0.95, method="higher"))
+        certified = [run for run in members if run.outcome not in ("failed", "no reference")]
+        row["largest_true_error"] = max(
+            (r.true_error for r in certified if r.outcome != "wrong branch"), default=math.nan
+        )
+        rows.append(row)
+    return rows
+
+
+def saving(runs: Sequence[Run], guess: str, against: str, scheme: str, seed: int = 0) -> tuple[float, float, float]:
+    """Return the median of the part of NEGF solves that a guess saves per case, and its 90 % interval.
+
+    The interval resamples cases. A run that is not right saves nothing: it cost what it did, and the
+    cold start after it.
+
+    Parameters
+    ----------
+    guess, against : str
+        The guess judged, and the one it replaces; both by the same scheme.
+    """
+    costs: dict[tuple[object, ...], dict[str, int]] = {}
+    for run in runs:
+        if run.scheme == scheme:
+            costs.setdefault((run.split, run.device, run.gate, run.drain, run.tolerance), {})[run.guess] = (
+                run.charge_evaluations if run.outcome == "right" else -run.charge_evaluations
+            )
+    parts = []
+    for cost in costs.values():
+        if guess in cost and cost.get(against, -1) > 0:
+            spent = cost[guess] if cost[guess] > 0 else cost[against] - cost[guess]
+            parts.append(1 - spent / cost[against])
+    values = np.array(parts)
+    rng = np.random.default_rng(seed)
+    medians = np.median(rng.choice(values, (2000, len(values))), axis=1)
+    low, high = np.quantile(medians, [0.05, 0.95])
+    return float(np.median(values)), float(low), float(high)
+
+
+def write(path: str | Path, runs: Iterable[Run], origin: Mapping[str, str]) -> None:
+    """Write runs and where they come from, whole or not at all."""
+    from mlnegf import __version__
+
+    table = {"version": __version__, **origin, "runs": [asdict(run) for run in runs]}
+    text = json.dumps(table, indent=0, ensure_ascii=False)
+    write_whole(path, lambda file: file.write_text(text))
+
+
+def read(path: str | Path) -> list[Run]:
+    """Read what `write` wrote."""
+    try:
+        return [Run(**run) for run in json.loads(Path(path).read_text())["runs"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}); delete it and run again.") from error

@@ -1,0 +1,59 @@
+"""How far a case lies outside what a network was trained on."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from mlnegf.squares import CONDITIONS, Slices, conditions
+
+Ranges = dict[str, tuple[float, float]]
+
+NOT_CONDITIONS: Final = ("temperature", "work_function", "semiconductor", "oxide")
+"""What a network is not told: it may not differ from training at all."""
+
+
+def seen(samples: Iterable[Slices]) -> Ranges:
+    """Return the least and largest of every condition over samples, in the units of `CONDITIONS`."""
+    extremes = [(values.min(axis=0), values.max(axis=0)) for values in map(conditions, samples)]
+    low, high = (np.array(side) for side in zip(*extremes, strict=True))
+    return dict(zip(CONDITIONS, zip(low.min(axis=0).tolist(), high.max(axis=0).tolist(), strict=True), strict=True))
+
+
+def excesses(ranges: Ranges, slices: Slices) -> dict[str, float]:
+    """Return how far each condition of a case lies outside its range, relative to the range's width.
+
+    A condition that never varied in training is measured against the unit change of `CONDITIONS`.
+    """
+    values, result = conditions(slices), {}
+    for (name, (_, unit)), low, high in zip(CONDITIONS.items(), values.min(axis=0), values.max(axis=0), strict=True):
+        least, most = ranges[name]
+        outside, width = max(least - low, high - most, 0.0), most - least
+        # Equal up to rounding is inside.
+        result[name] = float(outside / (width if width > 1e-9 * unit else unit)) if outside > 1e-9 * unit else 0.0
+    return result
+
+
+def doubts(metadata: Mapping[str, str], slices: Slices) -> list[str]:
+    """Say what of a case lies outside the training that a file's metadata describes; empty if nothing does."""
+    ranges, values = json.loads(metadata["ranges"]), dict(zip(CONDITIONS, conditions(slices).T, strict=True))
+    words = [
+        f"{name} = {values[name].min():.6g} to {values[name].max():.6g} is outside the trained "
+        "{:.6g} to {:.6g}".format(*ranges[name])
+        for name, excess in excesses(ranges, slices).items()
+        if excess > 0
+    ]
+    words += [
+        f"{name} = {value!r} is none of the trained {trained}"
+        for name, trained in json.loads(metadata["trained_for"]).items()
+        if (value := getattr(slices.device, name)) not in trained
+    ]
+    return words
+
+
+def describe(samples: Iterable[Slices], start: str, data: str) -> dict[str, str]:
+    """Write what must travel with the weights: the start, the data, and what was seen in training."""
+    samples = list(samples)
+    trained_for = {name: sorted({getattr(s.device, name) for s in samples}, key=str) for name in NOT_CONDITIONS}
+    return {"start": start, "data": data, "ranges": json.dumps(seen(samples)), "trained_for": json.dumps(trained_for)}

@@ -1,0 +1,101 @@
+"""The learned guess: a network reads the first iteration and says where the last one will be."""
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import numpy as np
+
+from mlnegf.autoencoder import Network, load, predict
+from mlnegf.dataset import START
+from mlnegf.device import Device
+from mlnegf.doubt import doubts
+from mlnegf.grid import Bools, Floats
+from mlnegf.guess import Semiclassical, Start
+from mlnegf.problem import Problem
+from mlnegf.weights import Location
+
+FILE: Final = "autoencoder.safetensors"
+"""The shipped weights, in `mlnegf/weights`."""
+
+
+@dataclass(frozen=True, eq=False)
+class FirstIteration:
+    """What a network reads; see `squares.Slices`."""
+
+    device: Device
+    gate: float
+    drain: float
+    x: Floats
+    mask: Bools
+    first_potential: Floats
+    first_charge: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedGuess:
+    """Predicted slices, stitched into a device and turned into a potential by one screened Poisson solve.
+
+    It costs the NEGF solve that the network reads, and the solver counts it. Where a case lies outside the training,
+    the semiclassical start is used and the solution says so; where the prediction leaves a larger residual than the
+    start, the solver goes on from the start.
+
+    Attributes
+    ----------
+    model : Network
+    metadata : dict
+        Of its file: start, data, ranges of training.
+
+    Raises
+    ------
+    ValueError
+        If the network was trained on first iterations of another start than the one this version makes.
+    """
+
+    model: Network
+    metadata: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if (start := self.metadata.get("start")) != START:
+            raise ValueError(
+                f"LearnedGuess: start = {start!r}, expected {START!r}: the first charge depends on the start that made "
+                "it; train again on data of this version."
+            )
+
+    @classmethod
+    def pretrained(cls) -> "LearnedGuess":
+        """Load the shipped weights; `mlnegf/weights/README.md` is their card."""
+        with resources.as_file(resources.files("mlnegf") / "weights" / FILE) as path:
+            return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Location) -> "LearnedGuess":
+        """Load weights that `mlnegf train` wrote."""
+        return cls(*load(path))
+
+    def __call__(self, problem: Problem) -> Start:
+        """Solve once, predict, and hand over a potential."""
+        start = Semiclassical()(problem)
+        grid, device = problem.device.grid, problem.device
+        inside = (slice(None), *grid.box)
+        mask = grid.semiconductor[inside[1:]]
+        before = grid.unfold(start.potential)
+        question = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], np.empty(0))
+        reasons = doubts(self.metadata, question)
+        if problem.filling not in START:
+            reasons.append(f"filling = {problem.filling!r} was not trained")
+        if reasons:
+            return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
+        point = problem.evaluate(start.potential)
+        charge = grid.unfold(point.charge.density)[inside]
+        slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
+        return Start(self._stitched(problem, slices, before), seen=point)
+
+    def _stitched(self, problem: Problem, slices: FirstIteration, before: Floats) -> Floats:
+        grid = problem.device.grid
+        inside = (slice(None), *grid.box)
+        charge, potential = predict(self.model, slices)
+        about, density = before.copy(), np.zeros(grid.shape)
+        about[inside] = np.where(slices.mask, potential, about[inside])
+        density[inside] = charge
+        return problem.exponential(grid.fold(density), grid.fold(about))
