@@ -162,16 +162,15 @@ def generate(profile: str, output: str, workers: int | None) -> None:
 @main.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False), required=True, help="folder of `generate`")
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder for weights and checkpoint")
-@_profile
 @click.option("--epochs", type=int, default=Settings.epochs)
 @click.option("--loss", default=Settings.loss, help=", ".join(LOSSES))
 @click.option("--network", default=Settings.network, help=", ".join(NETWORKS))
 @click.option("--seed", type=int, default=0)
-def train(data: str, output: str, profile: str, epochs: int, loss: str, network: str, seed: int) -> None:
+def train(data: str, output: str, epochs: int, loss: str, network: str, seed: int) -> None:
     """Train a network; a second run goes on from the checkpoint."""
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    splits = dataset.split(dataset.cases(data), dataset.PROFILES[profile].unseen)
+    splits = dataset.split(dataset.cases(data))
     training, validation = ([case.sample() for case in part] for part in (splits.training, splits.validation))
     settings = Settings(
         epochs, loss=loss, network=network, seed=seed, checkpoint=str(folder / "checkpoint.safetensors")
@@ -179,7 +178,7 @@ def train(data: str, output: str, profile: str, epochs: int, loss: str, network:
     trained = fit(training, validation, settings)
     errors = potential_error(trained.model, validation)
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    card = describe(training, dataset.START, f"profile {profile}, {len(training)} cases") | origin
+    card = describe(training, dataset.START, f"{len(training)} cases in {data}") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
     save(folder / FILE, trained.model, card)
     median = float(np.median(errors.largest)) * 1e3
@@ -189,7 +188,6 @@ def train(data: str, output: str, profile: str, epochs: int, loss: str, network:
 @main.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False), required=True, help="folder of `generate`")
 @click.option("--output", type=click.Path(dir_okay=False), required=True, help="JSON file; a second run continues")
-@_profile
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="the shipped ones unless given")
 @click.option("--guesses", default="flat,semiclassical,previous,extrapolated,learned")
 @click.option("--schemes", default="gummel,anderson,newton")
@@ -200,7 +198,6 @@ def train(data: str, output: str, profile: str, epochs: int, loss: str, network:
 def benchmark(
     data: str,
     output: str,
-    profile: str,
     weights: str | None,
     guesses: str,
     schemes: str,
@@ -210,7 +207,7 @@ def benchmark(
     figure: str | None,
 ) -> None:
     """Compare guesses and schemes on held-out cases, and count everything."""
-    splits = dataset.split(dataset.cases(data), dataset.PROFILES[profile].unseen)
+    splits = dataset.split(dataset.cases(data))
     runs = judging.compare(
         splits,
         output,

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mlnegf.acceleration import SCHEMES
 from mlnegf.continuation import neighbours
 from mlnegf.dataset import Case, Splits
 from mlnegf.files import write_whole
 from mlnegf.guess import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
 from mlnegf.learned import LearnedGuess
 from mlnegf.problem import Problem
-from mlnegf.scf import solve
+from mlnegf.scf import require, solve
 from mlnegf.weights import Location
 
 ELSEWHERE: Final = 1e-2
@@ -126,6 +127,10 @@ def compare(
     **origin
         Written into the file beside the runs.
     """
+    known = {"guesses": list(named_guesses(weights)), "schemes": sorted(SCHEMES), "parts": list(vars(splits))}
+    for name, values in (("guesses", guesses), ("schemes", schemes), ("parts", parts)):
+        for value in values:
+            require(value in known[name], name, value, f"of {known[name]}", caller="compare")
     runs = read(output) if Path(output).exists() else []
     done = {run.key for run in runs}
     every = [case for part in vars(splits).values() for case in part]

@@ -338,22 +338,20 @@ class Splits:
     unseen_device: list[Case]
 
 
-def split(
-    found: Sequence[Case], unseen: Iterable[Device], validation: float = 0.12, test: float = 0.12, seed: int = 0
-) -> Splits:
+def split(found: Sequence[Case], validation: float = 0.12, test: float = 0.12, seed: int = 0) -> Splits:
     """Split by device first, then by bias, never by slice.
+
+    The devices that `PROFILES` names as unseen are kept whole for the test on unseen devices.
 
     Parameters
     ----------
     found : sequence of Case
-    unseen : iterable of Device
-        Devices kept whole for the test on unseen devices.
     validation, test : float
         Parts of the biases of every other device.
     seed : int
         Of the biases drawn.
     """
-    unseen = set(unseen)
+    unseen = {device for profile in PROFILES.values() for device in profile.unseen}
     parts = Splits([], [], [], [case for case in found if case.device in unseen])
     rng = np.random.default_rng(seed)
     for device in dict.fromkeys(case.device for case in found):

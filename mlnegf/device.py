@@ -50,6 +50,10 @@ MATERIALS: Final = {material.name: material for material in (SILICON, SILICON_DI
 CROSS_SECTIONS: Final[dict[str, Shape]] = {
     "rectangle": lambda y, z: np.maximum(abs(y), abs(z)) <= 1.0,
     "ellipse": lambda y, z: y**2 + z**2 <= 1.0,
+    "rounded": lambda y, z: y**4 + z**4 <= 1.0,
+    "trapezoid": lambda y, z: abs(y) <= 0.75 - 0.25 * z,
+    "L": lambda y, z: (y <= 0.0) | (z <= 0.0),
+    "T": lambda y, z: (abs(y) <= 0.5) | (z >= 0.0),
 }
 
 

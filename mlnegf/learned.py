@@ -89,13 +89,13 @@ class LearnedGuess:
         point = problem.evaluate(start.potential)
         charge = grid.unfold(point.charge.density)[inside]
         slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
-        return Start(self._stitched(problem, slices, before), seen=point)
-
-    def _stitched(self, problem: Problem, slices: FirstIteration, before: Floats) -> Floats:
-        grid = problem.device.grid
-        inside = (slice(None), *grid.box)
         charge, potential = predict(self.model, slices)
+        if not np.isfinite([charge, potential]).all():
+            return Start(start.potential, "the learned guess was not used: its prediction is not finite")
         about, density = before.copy(), np.zeros(grid.shape)
-        about[inside] = np.where(slices.mask, potential, about[inside])
+        about[inside] = np.where(mask, potential, about[inside])
         density[inside] = charge
-        return problem.exponential(grid.fold(density), grid.fold(about))
+        try:
+            return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=point)
+        except RuntimeError as error:
+            return Start(start.potential, f"the learned guess was not used: no potential fits its prediction ({error})")

@@ -10,6 +10,7 @@ and v the cell volumes. The gate is a Dirichlet face of the oxide; every other o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyamg
@@ -18,7 +19,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from mlnegf.device import MATERIALS, Device
 from mlnegf.grid import Floats
-from mlnegf.units import CHARGE_OVER_EPSILON0
+from mlnegf.units import CHARGE_OVER_EPSILON0, thermal_energy
 
 Density = Callable[[Floats], tuple[Floats, Floats]]
 """Maps a folded potential (nx, cells) to the electron density (nm⁻³) and its local derivative ∂n/∂φ ≥ 0."""
@@ -140,8 +141,14 @@ class Poisson:
         flux = (self.operator @ potential.ravel()).reshape(potential.shape)
         return np.asarray(flux - self.gate * gate_potential - self.source * (self.donors - density))
 
-    def screened(self, slope: Floats) -> Screened:
+    def screened(self, slope: Floats, similar: Screened | None = None) -> Screened:
         """Build the operator screened by ∂n/∂φ = `slope` (nx, cells), nm⁻³/V."""
+        return Screened(self.operator, self.source * slope, similar)
+
+    @cached_property
+    def typical(self) -> Screened:
+        """The operator screened as in the doped ends, all along: its hierarchy serves nearly every other screening."""
+        slope = np.where(self.donors.any(axis=0), self.donors.max() / thermal_energy(300.0), 0.0)
         return Screened(self.operator, self.source * slope)
 
     def solve(
@@ -174,7 +181,7 @@ class Poisson:
         RuntimeError
             When the steps do not settle.
         """
-        potential, screened = start, None
+        potential, screened = start, self.typical
         values, slope = density(potential)
         residual = self.residual(potential, values, gate_potential)
         for solves in range(1, largest + 1):

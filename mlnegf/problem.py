@@ -102,7 +102,7 @@ class Problem:
         self.work.charge_evaluations += 1
         return Point(self, potential, self.negf(potential, self.drain))
 
-    def exponential(self, density: Floats, about: Floats) -> Floats:
+    def exponential(self, density: Floats, about: Floats, tolerance: float = 1e-7) -> Floats:
         """Solve Poisson's equation with the density n exp((φ − φ₀)/kT) of `density` at the potential `about`.
 
         The exponential predictor of Trellakis et al., J. Appl. Phys. 81, 7880 (1997).
@@ -113,7 +113,7 @@ class Problem:
             values = density * np.exp(np.clip((potential - about) / kT, -60, 60))
             return values, values / kT
 
-        potential, solves = self.poisson.solve(predicted, self.gate_potential, about)
+        potential, solves = self.poisson.solve(predicted, self.gate_potential, about, tolerance)
         self.work.poisson_solves += solves
         return potential
 
@@ -177,7 +177,8 @@ class Point:
     def defect(self) -> Floats:
         """−(screened operator)⁻¹ R: the residual in volts."""
         self.problem.work.poisson_solves += 1
-        return self.screened.solve(-self.residual, 1e-6)
+        poisson = self.problem.poisson
+        return poisson.screened(self.charge.slope, poisson.typical).solve(-self.residual, 1e-2)
 
     @property
     def distance(self) -> float:
@@ -187,7 +188,8 @@ class Point:
     @cached_property
     def image(self) -> Floats:
         """The potential that the exponential predictor makes of this charge: the Gummel map."""
-        return self.problem.exponential(self.charge.density, self.potential)
+        # A thousandth of the step is more than any scheme can use.
+        return self.problem.exponential(self.charge.density, self.potential, max(1e-7, 1e-3 * self.distance))
 
     def correct(self, tolerance: float) -> Correction:
         """Solve ∂R/∂φ δ = −R by GMRES on matrix-free products, each followed by one multigrid cycle.

@@ -155,7 +155,8 @@ def solve(
                 f"the guess left a residual of {point.distance:.1e} V, more than the {start.seen.distance:.1e} V "
                 "of the start it read, and was not used"
             )
-            history.append(_iteration(point))
+            # The start follows at the end of this turn, as the point from which the loop goes on.
+            history = [_iteration(point)]
             point = start.seen
         points.append(point)
         known = point.corrections[-1].error if point.corrections else math.inf

@@ -51,7 +51,7 @@ def semiclassical_density(device: Device, basis: TransverseBasis, fermi_level: F
     energies = basis.energies.numpy()
     states = 2 * basis.degeneracy.numpy() * np.sqrt(basis.mass_x.numpy() * kT / (4 * np.pi * HBAR2_OVER_2M0))
     # Subbands far above the lowest hold nothing at any potential that the lowest one screens.
-    families, ranks = np.nonzero(energies < energies.min() + 1.0)
+    families, ranks = np.nonzero(energies < energies.min() + 25 * kT)
 
     def density(potential: Floats) -> tuple[Floats, Floats]:
         local = (potential[:, grid.channel_cells] + fermi_level[:, None]) / kT

@@ -1,0 +1,81 @@
+"""A tiny device, data of it and weights trained on them, each made once a session."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+
+from mlnegf import Device, LearnedGuess, Solution, dataset, solve
+from mlnegf.autoencoder import save
+from mlnegf.dataset import Case, Profile, Sample, Splits
+from mlnegf.doubt import describe
+from mlnegf.training import Settings, Trained, train
+
+matplotlib.use("Agg")
+# Two processes with one thread each beat two that fight over the cores.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def device() -> Device:
+    return Device(
+        width=3.0, thickness=3.0, gate_length=6.0, source_length=5.0, drain_length=5.0, spacing=(0.5, 0.5, 0.5)
+    )
+
+
+@pytest.fixture(scope="session")
+def solution(device: Device) -> Solution:
+    return solve(device, 0.4, 0.3, tolerance=1e-5)
+
+
+@pytest.fixture(scope="session")
+def profile(device: Device) -> Iterator[Profile]:
+    """Two devices known and one unseen, entered in `PROFILES`."""
+    longer, unseen = replace(device, gate_length=7.0), replace(device, width=2.5)
+    tiny = Profile((device, longer), gates=(0.1, 0.3, 0.5), drains=(0.1, 0.4), unseen=(unseen,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(dataset.PROFILES, "tiny", tiny)
+        yield tiny
+
+
+@pytest.fixture(scope="session")
+def data(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    dataset.generate(profile, folder, "the tests", workers=1, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def found(data: Path) -> list[Case]:
+    return dataset.cases(data)
+
+
+@pytest.fixture(scope="session")
+def splits(found: list[Case]) -> Splits:
+    """Of six biases of each known device: four, one and one."""
+    return dataset.split(found, validation=0.2, test=0.2)
+
+
+@pytest.fixture(scope="session")
+def training(splits: Splits) -> list[Sample]:
+    return [case.sample() for case in splits.training]
+
+
+@pytest.fixture(scope="session")
+def trained(training: list[Sample], splits: Splits) -> Trained:
+    return train(training, [case.sample() for case in splits.validation], Settings(epochs=2), progress=False)
+
+
+@pytest.fixture(scope="session")
+def weights(trained: Trained, training: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save(path, trained.model, describe(training, dataset.START, "the tests"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def learned(weights: Path) -> LearnedGuess:
+    return LearnedGuess.load(weights)

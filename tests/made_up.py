@@ -1,0 +1,41 @@
+"""Slices without the physics, for what only looks at shapes and numbers."""
+
+import numpy as np
+import torch
+
+from mlnegf.autoencoder import SliceAutoencoder
+from mlnegf.device import Device
+from mlnegf.learned import FirstIteration
+
+
+def make_case(ny: int = 24, nz: int = 12, nx: int = 10, seed: int = 0, ellipse: bool = False) -> FirstIteration:
+    rng = np.random.default_rng(seed)
+    y, z = ((np.arange(cells) + 0.5) / cells * 2 - 1 for cells in (ny, nz))
+    inside = y[:, None] ** 2 + z**2 <= 1.0 if ellipse else np.ones((ny, nz), bool)
+    quarter = 2.0 * nx / 4
+    profile = 10.0 ** rng.uniform(-11.5, -1, nx)[:, None, None]
+    shape = (1 + 0.5 * np.cos(np.pi * y[:, None] / 2) * np.cos(np.pi * z / 2)) * profile
+    return FirstIteration(
+        device=Device(
+            gate_length=2 * quarter,
+            source_length=quarter,
+            drain_length=quarter,
+            width=ny * 0.25,
+            thickness=nz * 0.25,
+            spacing=(0.5, 0.25, 0.25),
+        ),
+        gate=0.4,
+        drain=0.6,
+        x=np.asarray((np.arange(nx) + 0.5) * 2.0),
+        mask=inside,
+        first_potential=rng.normal(0.5, 0.2, (nx, ny, nz)),
+        first_charge=np.where(inside, shape, 0.0),
+    )
+
+
+def shaken(seed: int = 0, **config: int) -> SliceAutoencoder:
+    """Return a network whose last layer is no longer zero."""
+    torch.manual_seed(seed)
+    model = SliceAutoencoder(**config)
+    torch.nn.init.normal_(model.leave.weight, std=0.05)
+    return model

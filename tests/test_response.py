@@ -1,0 +1,60 @@
+"""The exact response against central differences, bound states included."""
+
+import numpy as np
+import pytest
+import torch
+
+from mlnegf.bound_states import bound_states
+from mlnegf.device import Device
+from mlnegf.negf import Negf
+from mlnegf.response import chain_response
+from mlnegf.transport import Chains, Contacts, hopping_energy, inject
+
+X = (np.arange(80) + 0.5) * 0.25
+DIRECTION = torch.as_tensor(np.cos(X / 3 + 1))[None]
+
+
+def solve(depth: float, shift: float) -> tuple:  # type: ignore[type-arg]
+    onsite = -depth * np.exp(-(((X - 10) / 5) ** 2)) - 0.15 - 0.05 / (1 + np.exp(-(X - 13)))
+    hopping = hopping_energy(torch.tensor([0.19], dtype=torch.float64), 0.25)
+    degeneracy = torch.tensor([4.0], dtype=torch.float64)
+    chains = Chains(torch.as_tensor(onsite)[None] + shift * DIRECTION, hopping, 0.25, degeneracy)
+    contacts = Contacts(0.0, -0.05, 0.02585)
+    injected = inject(chains, contacts, 1.5, 1e-9)
+    return chains, contacts, injected, bound_states(chains, contacts)
+
+
+@pytest.mark.parametrize(("depth", "bound"), [(-0.3, 0), (0.25, 2)])
+def test_chain_response_is_the_derivative(depth: float, bound: int) -> None:
+    chains, contacts, injected, states = solve(depth, 0.0)
+    assert len(states.mode) >= bound
+    response = chain_response(chains, contacts, injected, states)
+    errors = []
+    for step in (1e-3, 1e-4, 1e-5):
+        after, before = solve(depth, step), solve(depth, -step)
+        charges = [part[2].density + part[3].density(part[0]) for part in (after, before)]
+        exact = (charges[0] - charges[1])[0] / (2 * step)
+        errors.append(float((response.density[0] @ DIRECTION[0] - exact).abs().max() / exact.abs().max()))
+        current = float(after[2].current - before[2].current) / (2 * step)
+        assert float(response.current[0] @ DIRECTION[0]) == pytest.approx(current, rel=1e-2)
+    # Second order in the step until rounding: the signature of a right derivative.
+    assert errors[1] < 0.02 * errors[0]
+    assert min(errors) < 1e-6
+
+
+def test_device_response_is_the_derivative() -> None:
+    device = Device(width=4.0, gate_length=6.0, source_length=5.0, drain_length=5.0, spacing=(0.5, 0.5, 0.5))
+    grid, solver = device.grid, Negf.of(device)
+    inside = 1 / (1 + np.exp((grid.x - 5.5) / 0.8)) + 1 / (1 + np.exp(-(grid.x - 10.5) / 0.8))
+    y, z = grid.y[:, None] / device.width, grid.z / device.thickness
+    potential = grid.fold((0.1 + 0.25 * inside)[:, None, None] + 0.1 * (y**2 + z**2) + 0.2 * grid.x[:, None, None] / 16)
+    change = grid.fold(np.cos(grid.x[:, None, None] / 3 + 1) * (1 + y + 0.5 * z))
+    density, current = solver(potential, 0.2).respond(change)
+    errors = []
+    for step in (1e-3, 1e-4, 1e-5):
+        after, before = (solver(potential + sign * step * change, 0.2) for sign in (1, -1))
+        exact = (after.density - before.density) / (2 * step)
+        errors.append(abs(density - exact).max() / abs(exact).max())
+        assert current == pytest.approx((after.current - before.current) / (2 * step), rel=1e-2)
+    assert errors[1] < 0.02 * errors[0]
+    assert min(errors) < 1e-5

@@ -1,0 +1,183 @@
+"""One chain between two leads against closed forms, a dense inverse and conservation laws."""
+
+import numpy as np
+import pytest
+import torch
+
+from mlnegf.bound_states import bound_states
+from mlnegf.transport import Chains, Contacts, hopping_energy, inject, lead, scattering_states
+
+SPACING = 0.25
+HOPPING = float(hopping_energy(0.19, SPACING))
+
+
+def chain(onsite: np.ndarray, energies: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    energy = torch.as_tensor(energies)
+    return (
+        torch.as_tensor(onsite).expand(len(energy), -1).clone(),
+        torch.full((len(energy),), HOPPING, dtype=torch.float64),
+        energy,
+    )
+
+
+def barrier(sites: int = 80, drop: float = 0.3) -> np.ndarray:
+    x = np.arange(sites) * SPACING
+    return 0.3 * np.exp(-(((x - 9) / 3) ** 2)) - drop / (1 + np.exp(-(x - 11) / 0.7))
+
+
+def states_energy() -> torch.Tensor:
+    return torch.linspace(0.001, 2.0, 200, dtype=torch.float64)
+
+
+def dense_green(onsite: np.ndarray, energy: float) -> np.ndarray:
+    """G = [E − H − Σ₁ − Σ₂]⁻¹ by a dense inverse."""
+    sites = len(onsite)
+    matrix = np.diag(energy - 2 * HOPPING - onsite).astype(complex)
+    matrix += HOPPING * (np.eye(sites, k=1) + np.eye(sites, k=-1))
+    for end in (0, -1):
+        phase = lead(
+            torch.tensor([energy - onsite[end]], dtype=torch.float64), torch.tensor([HOPPING], dtype=torch.float64)
+        ).phase.numpy()[0]
+        matrix[end, end] += HOPPING * phase
+    return np.linalg.inv(matrix)
+
+
+def test_uniform_chain_transmits_everything_in_its_band_and_nothing_outside() -> None:
+    inside = np.linspace(1e-6, 4 * HOPPING - 1e-6, 401)
+    outside = np.array([-1.0, -1e-3, 4 * HOPPING + 1e-3, 4 * HOPPING + 1.0])
+    states = scattering_states(*chain(np.zeros(60), inside))
+    assert abs(states.transmission - 1).max() < 1e-10
+    assert scattering_states(*chain(np.zeros(60), outside)).transmission.abs().max() == 0.0
+
+
+@pytest.mark.parametrize("impurity", [-0.7, 0.2, 3.0])
+def test_one_impurity(impurity: float) -> None:
+    """T = 4t²sin²k / (U² + 4t²sin²k)."""
+    onsite = np.zeros(41)
+    onsite[20] = impurity
+    energy = np.linspace(0.01, 4 * HOPPING - 0.01, 301)
+    sine = np.sin(np.arccos(1 - energy / (2 * HOPPING)))
+    exact = 4 * HOPPING**2 * sine**2 / (impurity**2 + 4 * HOPPING**2 * sine**2)
+    found = scattering_states(*chain(onsite, energy)).transmission.numpy()
+    assert abs(found - exact).max() < 1e-10
+
+
+def test_the_eckart_barrier_is_approached_with_second_order() -> None:
+    """T of V₀ / cosh²(x/w): Landau & Lifshitz, Quantum Mechanics, §25."""
+    height, width, energy, mass = 0.2, 1.0, 0.15, 0.19
+    errors = []
+    for spacing in (0.2, 0.1, 0.05):
+        hopping = float(hopping_energy(mass, spacing))
+        x = np.arange(-12, 12 + spacing / 2, spacing)
+        onsite = torch.as_tensor(height / np.cosh(x / width) ** 2)[None]
+        found = scattering_states(onsite, *torch.tensor([[hopping], [energy]], dtype=torch.float64)).transmission.item()
+        wave_number = np.sqrt(energy / hopping) / spacing
+        strength = 4 * height * width**2 / (hopping * spacing**2) - 1
+        rise = np.sinh(np.pi * wave_number * width) ** 2
+        errors.append(abs(found - rise / (rise + np.cosh(np.pi / 2 * np.sqrt(strength)) ** 2)))
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert ((orders > 1.9) & (orders < 2.1)).all(), orders
+
+
+def test_current_is_the_same_through_every_bond() -> None:
+    states = scattering_states(*chain(barrier(), states_energy().numpy()))
+    bonds = states.bond_current(torch.full((200,), HOPPING, dtype=torch.float64))
+    assert (bonds - states.transmission[:, None]).abs().max() < 1e-12
+    # Far under the barrier T is 2e-6 and rounding shows; the current, their sum, is the same to far better than 1e-9.
+    occupied = torch.exp(-states_energy() / 0.02585)
+    total = occupied @ bonds
+    assert (abs(total / (occupied @ states.transmission) - 1)).max() < 1e-9
+
+
+def test_the_spectral_function_is_the_sum_of_both_injected_ones() -> None:
+    energies = np.concatenate([np.linspace(-0.29, -0.01, 60), np.linspace(0.001, 2.0, 200)])
+    states = scattering_states(*chain(barrier(), energies))
+    difference = states.density_of_states() - states.left_injected - states.right_injected
+    assert difference.abs().max() < 1e-9
+
+
+def test_everything_agrees_with_a_dense_inverse() -> None:
+    onsite = barrier()
+    for energy in (-0.2, 0.05, 0.31, 1.5):
+        green = dense_green(onsite, energy)
+        states = scattering_states(*chain(onsite, np.array([energy])))
+        assert np.allclose(states.density_of_states()[0], -2 * green.diagonal().imag, atol=1e-10)
+        gammas = [side.gamma.item() for side in (states.left, states.right)]
+        assert np.isclose(states.transmission.item(), gammas[0] * gammas[1] * abs(green[0, -1]) ** 2, atol=1e-12)
+        assert np.allclose(states.left_injected[0], gammas[0] * abs(green[:, 0]) ** 2, atol=1e-10)
+
+
+def test_gamma_is_twice_the_imaginary_self_energy() -> None:
+    energy = torch.linspace(-0.5, 4 * HOPPING + 0.5, 97, dtype=torch.float64)
+    side = lead(energy, torch.full((97,), HOPPING, dtype=torch.float64))
+    sigma = -HOPPING * side.phase
+    assert torch.allclose(side.gamma, -2 * sigma.imag, atol=1e-12)
+    # The lead continued by one site is the same lead: Σ = t² / (E − 2t − Σ).
+    assert torch.allclose(sigma * (energy - 2 * HOPPING - sigma), torch.full_like(sigma, HOPPING**2), atol=1e-10)
+
+
+def test_every_site_holds_one_state() -> None:
+    """∫ A dE / 2π, by the Gauss rule whose weight is the band's own square root, plus the bound states, is 1."""
+    onsite, count = np.zeros(30), 4000
+    onsite[10:20] = -0.4
+    angle = (np.arange(count) + 0.5) * np.pi / count
+    energy = 2 * HOPPING * (1 - np.cos(angle))
+    states = scattering_states(*chain(onsite, energy))
+    weight = torch.as_tensor(2 * HOPPING * np.sin(angle) * np.pi / count)
+    filled = (states.density_of_states() * weight[:, None]).sum(0) / (2 * np.pi)
+    chains = Chains(torch.as_tensor(onsite)[None], torch.tensor([HOPPING], dtype=torch.float64), SPACING, torch.ones(1))
+    bound = bound_states(chains, Contacts(0.0, 0.0, 0.02585), "threshold")
+    assert len(bound.mode) >= 2
+    assert (filled < 0.9).any(), "without the bound states the sum is short"
+    filled += torch.as_tensor((bound.wave**2 / bound.norm[:, None]).sum(0))
+    assert abs(filled - 1).max() < 1e-6
+
+
+def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_function() -> None:
+    onsite, kT = barrier(drop=0.0), 0.02585
+    chains = Chains(
+        torch.as_tensor(onsite)[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+    )
+    contacts = Contacts(0.05, 0.05, kT)
+    injected = inject(chains, contacts, 1.0, 1e-9)
+    root = np.linspace(0, np.sqrt(1.2), 20001)[1:]
+    states = scattering_states(*chain(onsite, root**2))
+    occupied = states.density_of_states().numpy() / (1 + np.exp((root[:, None] ** 2 - 0.05) / kT))
+    direct = 4.0 / (2 * np.pi * SPACING) * np.trapezoid(occupied * 2 * root[:, None], root, axis=0)
+    assert np.allclose(injected.density[0], direct, rtol=2e-5)
+    assert injected.current.item() == 0.0
+
+
+def test_the_quadrature_keeps_its_promise() -> None:
+    chains = Chains(
+        torch.as_tensor(barrier())[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+    )
+    contacts = Contacts(0.05, -0.3, 0.02585)
+    exact = inject(chains, contacts, 1.0, 1e-11)
+    for tolerance in (1e-4, 1e-6, 1e-8):
+        found = inject(chains, contacts, 1.0, tolerance)
+        assert found.unresolved == 0.0
+        assert (found.density - exact.density).abs().max() < tolerance
+        assert abs(found.current / exact.current - 1).item() < tolerance
+        assert len(found.points.mode) <= len(exact.points.mode)
+
+
+def test_a_narrow_resonance_is_resolved_or_reported() -> None:
+    onsite = np.zeros(80)
+    onsite[30:33], onsite[47:50] = 1.2, 1.2
+    chains = Chains(
+        torch.as_tensor(onsite)[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+    )
+    contacts = Contacts(0.6, 0.55, 0.02585)
+    found, exact = (inject(chains, contacts, 1.0, tolerance) for tolerance in (1e-6, 1e-10))
+    assert found.unresolved == 0.0
+    assert (found.density - exact.density).abs().max() < 1e-6
