@@ -91,11 +91,12 @@ class LearnedGuess:
         slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
         charge, potential = predict(self.model, slices)
         if not np.isfinite([charge, potential]).all():
-            return Start(start.potential, "the learned guess was not used: its prediction is not finite")
+            return Start(start.potential, "the learned guess was not used: its prediction is not finite", point)
         about, density = before.copy(), np.zeros(grid.shape)
         about[inside] = np.where(mask, potential, about[inside])
         density[inside] = charge
         try:
             return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=point)
         except RuntimeError as error:
-            return Start(start.potential, f"the learned guess was not used: no potential fits its prediction ({error})")
+            words = f"the learned guess was not used: no potential fits its prediction ({error})"
+            return Start(start.potential, words, point)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from mlnegf.acceleration import SCHEMES, Scheme
 from mlnegf.bound_states import FILLINGS
@@ -231,6 +232,14 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
                 f"a well {depth * 1e3:.0f} meV below the lead's edge lies in the {name}: this may not be the solution "
                 "that equilibrium leads to; come from a lower bias"
             )
+    chains, contacts = charge.chains, charge.contacts
+    band_top = float((torch.minimum(*chains.edges) + 4 * chains.hopping).min())
+    filled = max(contacts.source, contacts.drain) + 8 * contacts.kT
+    if band_top < filled:
+        yield (
+            f"the lattice has no states of the heaviest subband above {band_top:.2f} eV, yet contacts are filled up to "
+            f"{filled:.2f} eV: charge is lost; use a smaller spacing[0] than {device.grid.dx} nm"
+        )
     if charge.injected.unresolved > 0:
         yield f"the energy integral missed its tolerance {charge.injected.unresolved:.1g} times over"
     if charge.dropped > 10 * charge.negf.left_out:

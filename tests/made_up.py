@@ -1,11 +1,33 @@
-"""Slices without the physics, for what only looks at shapes and numbers."""
+"""Slices and runs without the physics, for what only looks at shapes and numbers."""
 
 import numpy as np
 import torch
 
 from mlnegf.autoencoder import SliceAutoencoder
+from mlnegf.benchmark import Run
 from mlnegf.device import Device
 from mlnegf.learned import FirstIteration
+
+RUN = Run(
+    split="unseen_bias",
+    device="3×3 nm, 6 nm gate",
+    gate=0.3,
+    drain=0.1,
+    guess="learned",
+    scheme="newton",
+    tolerance=1e-3,
+    outcome="right",
+    charge_evaluations=2,
+    linearised_applications=20,
+    poisson_solves=30,
+    seconds=0.5,
+    estimated_error=5e-4,
+    true_error=4e-4,
+    estimated_current_error=1e-3,
+    true_current_error=1e-3,
+    fallback=False,
+    subthreshold=False,
+)
 
 
 def make_case(ny: int = 24, nz: int = 12, nx: int = 10, seed: int = 0, ellipse: bool = False) -> FirstIteration:

@@ -15,7 +15,7 @@ from mlnegf.guess import ExtrapolatedBias, PreviousBias, Start
 from mlnegf.problem import Problem
 from mlnegf.scf import Solution, solve
 
-DEVICE = Device(width=4.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.5, 0.5, 0.5))
+DEVICE = Device(width=4.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.25, 0.5, 0.5))
 BIASES = [(0.05, 0.05), (0.3, 0.5), (0.6, 0.05), (0.6, 0.6)]
 
 
@@ -131,6 +131,12 @@ def test_short_contacts_are_warned_of() -> None:
     assert any("not flat" in warning for warning in solve(short, 0.05, 0.05, max_solves=8).warnings)
 
 
+def test_a_lattice_too_coarse_for_the_bias_is_warned_of() -> None:
+    coarse = Device(width=4.0, gate_length=8.0, spacing=(0.5, 0.5, 0.5))
+    assert any("smaller spacing" in warning for warning in solve(coarse, 0.4, 0.7, max_solves=1).warnings)
+    assert not any("smaller spacing" in warning for warning in solve(DEVICE, 0.4, 0.7, max_solves=1).warnings)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -152,7 +158,7 @@ def test_bad_input_is_named(options: dict[str, Any], words: str) -> None:
 
 
 def test_a_solution_of_another_grid_is_refused() -> None:
-    other = solve(Device(width=3.0, gate_length=8.0, spacing=(0.5, 0.5, 0.5)), 0.3, 0.05)
+    other = solve(Device(width=3.0, gate_length=8.0, spacing=(0.5, 0.5, 0.5)), 0.3, 0.05, max_solves=1)
     with pytest.raises(ValueError, match="same spacing"):
         solve(DEVICE, 0.3, 0.05, guess=other)
 

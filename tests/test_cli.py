@@ -1,0 +1,217 @@
+"""The command line does what the package does, and says what is wrong in one line."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import click
+import pytest
+import xarray
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import mlnegf
+from mlnegf import Device, LearnedGuess, dataset
+from mlnegf.__main__ import main
+from mlnegf.benchmark import read
+from mlnegf.dataset import Profile
+
+TINY = "--width 3 --thickness 3 --gate-length 6 --source-length 5 --drain-length 5 --spacing 0.5".split()
+BIAS = "--gate 0.3 --drain 0.1".split()
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def small(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """The profile `reduced`, replaced by one device at three biases."""
+    small = Profile(profile.devices[:1], profile.gates, profile.drains[:1], unseen=())
+    monkeypatch.setitem(dataset.PROFILES, "reduced", small)
+    return small
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_is_listed_with_what_it_does(name: str) -> None:
+    command = main.commands[name]
+    assert isinstance(command, click.Command)
+    assert command.help
+    assert name in run("--help").stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert mlnegf.__version__ in run("--version").stdout
+
+
+def test_solve_prints_status_current_and_work() -> None:
+    result = run("solve", *TINY, *BIAS)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("converged: ")
+    for words in ("current  ", "charge evaluations  ", "seconds  "):
+        assert words in result.stdout
+
+
+def test_solve_answers_in_json(device: Device) -> None:
+    result = run("solve", *TINY, *BIAS, "--json")
+    answer, solution = json.loads(result.stdout), mlnegf.solve(device, 0.3, 0.1)
+    assert result.exit_code == 0
+    assert answer["converged"] is True
+    assert answer["current"] == pytest.approx(solution.current, rel=1e-6)
+    assert answer["work"]["charge_evaluations"] == solution.negf_solves
+    assert Device(**{**answer["device"], "spacing": tuple(answer["device"]["spacing"])}) == device
+
+
+def test_warnings_go_to_stderr() -> None:
+    result = run("solve", *TINY, "--source-length", 1, "--drain-length", 1, "--gate", 0.1, "--drain", 0.6)
+    assert "warning: the source is not flat" in result.stderr
+    assert "warning" not in result.stdout
+
+
+def test_an_unconverged_solve_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlnegf, "solve", partial(mlnegf.solve, max_solves=1))
+    result = run("solve", *TINY, *BIAS, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["converged"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["solve", *BIAS, "--gate-length", -1], "gate_length = -1.0, expected a positive"),
+        (["solve", *BIAS, "--spacing", 5], "spacing = (5.0, 5.0, 5.0), expected"),
+        (["solve", *BIAS, "--cross-section", "star"], "cross_section = 'star', expected one of"),
+        (["solve", *TINY, *BIAS, "--guess", "nonsense"], "guess = 'nonsense', expected one of"),
+        (["solve", *TINY, *BIAS, "--scheme", "nonsense"], "scheme = 'nonsense', expected one of"),
+        (["solve", *TINY, *BIAS, "--tolerance", 0], "tolerance = 0.0, expected a positive"),
+        (["solve", *TINY, "--gate", 30, "--drain", 0.1], "gate = 30.0, expected volts"),
+        (["solve", *TINY, "--gate", "high", "--drain", 0.1], "'--gate': 'high' is not a valid float"),
+        (["solve", *TINY, "--gate", 0.3], "Missing option '--drain'"),
+        (["sweep", *TINY, "--gates", "1:2"], "--gates '1:2', expected first:last:count"),
+        (["sweep", *TINY, "--drains", "0.1;0.2"], "--drains '0.1;0.2', expected first:last:count"),
+        (["sweep", *TINY, "--gates", "0:1:0"], "array of shape (0,)', expected a list"),
+        (["sweep", *TINY, "--guess", "nonsense"], "guess = 'nonsense', expected one of"),
+        (["generate", "--profile", "huge", "--output", "nowhere"], "'--profile': 'huge' is not one of"),
+        (["generate", "--output", "nowhere", "--workers", 0], "'--workers': 0 is not in the range"),
+        (["train", "--data", "absent", "--output", "nowhere"], "'--data': Directory 'absent' does not exist"),
+        (["benchmark", "--data", "absent", "--output", "nowhere"], "'--data': Directory 'absent' does not exist"),
+    ],
+)
+def test_bad_input_is_named_in_one_line(arguments: list[object], words: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(LearnedGuess, "pretrained", lambda: LearnedGuess.load(tmp_path / "absent.safetensors"))
+    result = run("solve", *TINY, *BIAS, "--guess", "learned")
+    assert result.exit_code == 2
+    assert "absent.safetensors" in result.stderr.replace("\n", "")
+
+
+def test_the_learned_guess_has_a_name(monkeypatch: pytest.MonkeyPatch, learned: LearnedGuess) -> None:
+    monkeypatch.setattr(LearnedGuess, "pretrained", lambda: learned)
+    result = run("solve", *TINY, *BIAS, "--guess", "learned", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["work"]["charge_evaluations"] >= 2
+
+
+def test_sweep_prints_a_table() -> None:
+    result = run("sweep", *TINY, "--gates", "0.1:0.3:2", "--drains", "0.1,0.2")
+    assert result.exit_code == 0
+    header, *rows = result.stdout.splitlines()
+    assert header.count("I(drain = ") == 2
+    assert [float(row.split()[0]) for row in rows] == [0.1, 0.3]
+    assert all(float(value) > 0 for row in rows for value in row.split()[1:])
+
+
+def test_sweep_answers_in_json() -> None:
+    result = run("sweep", *TINY, "--gates", "0.1,0.2", "--drains", "0.1", "--json")
+    table = xarray.Dataset.from_dict(json.loads(result.stdout))
+    assert table["converged"].all()
+    assert table["current"].attrs["units"] == "A"
+
+
+def test_sweep_writes_netcdf(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.nc"
+    result = run("sweep", *TINY, "--gates", "0.1,0.2", "--drains", "0.1", "--output", path)
+    assert result.exit_code == 0
+    table = xarray.load_dataset(path, engine="h5netcdf")
+    assert dict(table.sizes) == {"gate": 2, "drain": 1}
+    assert table["current"].attrs["units"] == "A"
+    assert table["gate"].attrs["units"] == "V"
+
+
+def test_an_unconverged_sweep_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlnegf, "sweep", partial(mlnegf.sweep, max_solves=1))
+    result = run("sweep", *TINY, "--gates", "0.3", "--drains", "0.1", "--guess", "semiclassical")
+    assert result.exit_code == 1
+
+
+def test_generate_fills_a_folder(small: Profile, tmp_path: Path) -> None:
+    result = run("generate", "--profile", "reduced", "--output", tmp_path / "data", "--workers", 1)
+    assert result.exit_code == 0
+    assert [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")] == [
+        (small.devices[0], gate) for gate in small.gates
+    ]
+
+
+def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(data, tmp_path / "copy"))
+    next(copy.rglob("*.nc")).write_bytes(b"torn")
+    result = run("train", "--data", copy, "--output", tmp_path / "weights")
+    assert result.exit_code == 2
+    assert "not a whole data file" in result.stderr.replace("\n", " ")
+
+
+def test_train_writes_a_usable_guess(data: Path, tmp_path: Path, device: Device) -> None:
+    result = run("train", "--data", data, "--output", tmp_path / "weights", "--epochs", 1)
+    assert result.exit_code == 0
+    assert "validation, largest error" in result.stdout
+    guess = LearnedGuess.load(tmp_path / "weights" / "autoencoder.safetensors")
+    assert mlnegf.solve(device, 0.3, 0.1, guess=guess).converged
+
+
+def test_train_goes_on_from_its_checkpoint(data: Path, tmp_path: Path) -> None:
+    command = ("train", "--data", data, "--output", tmp_path, "--epochs", 1)
+    first = run(*command)
+    checkpoint = (tmp_path / "checkpoint.safetensors").read_bytes()
+    assert run(*command).stdout == first.stdout
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == checkpoint
+
+
+@pytest.mark.parametrize(("option", "value"), [("--loss", "nonsense"), ("--network", "nonsense"), ("--epochs", 0)])
+def test_unusable_training_settings_are_named(data: Path, tmp_path: Path, option: str, value: object) -> None:
+    result = run("train", "--data", data, "--output", tmp_path, option, value)
+    assert result.exit_code == 2
+    assert f"{option.removeprefix('--')} = {value!r}, expected" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("option", ["--guesses", "--schemes", "--parts"])
+def test_unknown_names_of_a_benchmark_are_named(data: Path, tmp_path: Path, option: str) -> None:
+    result = run("benchmark", "--data", data, "--output", tmp_path / "runs.json", option, "nonsense")
+    assert result.exit_code == 2
+    assert f"{option.removeprefix('--')} = 'nonsense', expected one of" in result.stderr.replace("\n", " ")
+
+
+def test_benchmark_prints_a_row_for_each_guess(data: Path, weights: Path, tmp_path: Path) -> None:
+    output, figure = tmp_path / "runs.json", tmp_path / "runs.png"
+    options = ["--guesses", "semiclassical,learned", "--schemes", "newton", "--parts", "validation", "--workers", 1]
+    options += ["--figure", figure, "--weights", weights]
+    result = run("benchmark", "--data", data, "--output", output, *options)
+    assert result.exit_code == 0
+    assert [line.split()[2] for line in result.stdout.splitlines()] == ["semiclassical", "learned"]
+    assert len(read(output)) == 4
+    with Image.open(figure) as image:
+        assert image.format == "PNG"

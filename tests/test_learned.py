@@ -1,0 +1,137 @@
+"""The learned guess helps, or says that it did not."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mlnegf import Device, LearnedGuess, Solution, solve
+from mlnegf.autoencoder import save
+from mlnegf.dataset import Sample
+from mlnegf.guess import Semiclassical
+from mlnegf.problem import Problem
+from mlnegf.training import Trained
+
+BIAS = (0.3, 0.1)
+
+
+def spoiled(learned: LearnedGuess, log_ratio: float, correction: float) -> LearnedGuess:
+    """Return a guess that predicts the same nonsense everywhere."""
+    model = deepcopy(learned.model)
+    with torch.no_grad():
+        model.leave.bias.copy_(torch.tensor([log_ratio, correction]))  # type: ignore[operator, union-attr]
+    return LearnedGuess(model, learned.metadata)
+
+
+@pytest.fixture(scope="module")
+def solution(learned: LearnedGuess, device: Device) -> Solution:
+    return solve(device, *BIAS, guess=learned, tolerance=1e-5)
+
+
+def test_the_guess_differs_from_the_start_it_read(learned: LearnedGuess, device: Device) -> None:
+    problem = Problem(device, *BIAS)
+    start = learned(problem)
+    assert start.seen is not None
+    assert 1e-4 < abs(start.potential - start.seen.potential).max() < 0.2
+
+
+def test_the_guess_costs_one_solve(learned: LearnedGuess, device: Device) -> None:
+    problem = Problem(device, *BIAS)
+    learned(problem)
+    assert problem.work.charge_evaluations == 1
+
+
+def test_the_solution_counts_the_solve_that_was_read(solution: Solution) -> None:
+    assert solution.converged
+    assert solution.negf_solves == len(solution.history) >= 2
+
+
+def test_the_first_solve_is_that_of_the_start(solution: Solution, device: Device) -> None:
+    problem = Problem(device, *BIAS)
+    start = problem.evaluate(Semiclassical()(problem).potential)
+    assert solution.history[0].residual == pytest.approx(start.distance, rel=1e-6)
+
+
+def test_both_guesses_lead_to_one_fixed_point(solution: Solution, device: Device) -> None:
+    other = solve(device, *BIAS, tolerance=1e-5)
+    np.testing.assert_allclose(solution.potential, other.potential, atol=2e-5)
+    assert solution.current == pytest.approx(other.current, rel=1e-3)
+
+
+def test_a_good_guess_is_used_without_a_word(solution: Solution) -> None:
+    assert not any("guess" in words for words in solution.warnings)
+
+
+@pytest.mark.parametrize("drain", [0.05, 0.45])
+def test_outside_the_training_the_start_is_semiclassical(learned: LearnedGuess, device: Device, drain: float) -> None:
+    problem = Problem(device, 0.3, drain)
+    assert np.array_equal(learned(problem).potential, Semiclassical()(problem).potential)
+    assert problem.work.charge_evaluations == 0
+
+
+def test_a_doubt_is_said(learned: LearnedGuess, device: Device) -> None:
+    found = solve(device, 0.3, 0.45, guess=learned)
+    words = "the learned guess was not used: drain = 0.45 to 0.45 is outside the trained 0.1 to 0.4"
+    assert words in found.warnings
+    assert found.converged
+    assert found.negf_solves == solve(device, 0.3, 0.45).negf_solves
+
+
+def test_another_filling_is_doubted(learned: LearnedGuess, device: Device) -> None:
+    start = learned(Problem(device, *BIAS, filling="mean"))
+    assert start.note == "the learned guess was not used: filling = 'mean' was not trained"
+
+
+@pytest.mark.parametrize(
+    ("log_ratio", "correction"), [(0.0, 10.0), (0.0, -10.0), (5.0, 0.0), (30.0, 0.0), (-30.0, 0.0)]
+)
+def test_a_bad_guess_is_dropped_for_the_start(
+    learned: LearnedGuess, device: Device, log_ratio: float, correction: float
+) -> None:
+    found = solve(device, *BIAS, guess=spoiled(learned, log_ratio, correction))
+    assert found.converged
+    assert any("of the start it read, and was not used" in words for words in found.warnings)
+    # One for the start, one for the guess, and no more than the start needs alone.
+    assert found.negf_solves == len(found.history) <= solve(device, *BIAS).negf_solves + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(float("nan"), "its prediction is not finite"), (1e30, "no potential fits its prediction")]
+)
+def test_an_impossible_guess_is_dropped_for_the_start(
+    learned: LearnedGuess, device: Device, value: float, words: str
+) -> None:
+    found = solve(device, *BIAS, guess=spoiled(learned, value, value))
+    assert found.converged
+    assert any(words in warning for warning in found.warnings)
+    assert found.negf_solves == len(found.history)
+
+
+def test_a_dropped_guess_changes_no_result(learned: LearnedGuess, device: Device, solution: Solution) -> None:
+    found = solve(device, *BIAS, guess=spoiled(learned, 0.0, 10.0), tolerance=1e-5)
+    np.testing.assert_allclose(found.potential, solution.potential, atol=2e-5)
+
+
+def test_weights_say_what_they_were_trained_on(learned: LearnedGuess, training: list[Sample]) -> None:
+    assert learned.metadata["data"] == "the tests"
+    assert {case.device.width for case in training} == {3.0}
+    assert learned.model.ranges["width"] == (3.0, 3.0)
+
+
+def test_weights_of_another_start_are_refused(trained: Trained, tmp_path: Path) -> None:
+    save(tmp_path / "weights", trained.model, {"start": "flat"})
+    with pytest.raises(ValueError, match=r"LearnedGuess: start = 'flat', expected 'semiclassical.*train again"):
+        LearnedGuess.load(tmp_path / "weights")
+
+
+def test_weights_without_a_start_are_refused(trained: Trained) -> None:
+    with pytest.raises(ValueError, match="start = None, expected"):
+        LearnedGuess(trained.model, {})
+
+
+def test_weights_of_another_version_are_refused(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlnegf.weights.FORMAT_VERSION", "next")
+    with pytest.raises(ValueError, match=r"tiny.safetensors: format .*expected 'mlnegf network next'; train again"):
+        LearnedGuess.load(weights)

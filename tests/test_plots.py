@@ -1,0 +1,190 @@
+"""Every figure is drawn, with named axes, in one style."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray
+from made_up import RUN
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mlnegf import Device, Solution, plots, sweep
+from mlnegf.dataset import Sample
+from mlnegf.spectrum import Spectrum, spectrum
+from mlnegf.training import History, Trained
+
+RUNS = [
+    replace(RUN, gate=gate, guess=guess, scheme=scheme, charge_evaluations=solves, outcome=outcome)
+    for scheme in ("newton", "gummel")
+    for guess, solves in (("semiclassical", 5), ("learned", 2))
+    for gate, outcome in ((0.1, "right"), (0.3, "right"), (0.5, "failed"))
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What there is to draw."""
+
+    device: Device
+    solution: Solution
+    spectrum: Spectrum
+    table: xarray.Dataset
+    sample: Sample
+    history: History
+
+
+DRAWN: Final[dict[str, Callable[[Given], Figure]]] = {
+    "section": lambda given: plots.section(given.device),
+    "states": lambda given: plots.energy_map(given.spectrum),
+    "electrons": lambda given: plots.energy_map(given.spectrum, "electrons", lowest=1),
+    "transfer": lambda given: plots.transfer({"": given.table}, thermal_slope=0.06),
+    "transfer of two": lambda given: plots.transfer({"thin, ": given.table, "thick, ": given.table}),
+    "convergence": lambda given: plots.convergence({"newton": given.solution}),
+    "slices": lambda given: plots.slices(given.sample, [2.0, 8.0]),
+    "slices predicted": lambda given: plots.slices(given.sample, [2.0, 8.0], given.sample.charge * 1.1),
+    "learning curve": lambda given: plots.learning_curve({"potential": given.history}),
+    "comparison": lambda given: plots.comparison(RUNS),
+    "bias map": lambda given: plots.bias_map(RUNS, "newton", ["semiclassical", "learned"]),
+    "certificates": lambda given: plots.certificates(RUNS),
+}
+every = pytest.mark.parametrize("name", DRAWN)
+
+
+@pytest.fixture(scope="module")
+def given(device: Device, solution: Solution, training: list[Sample], trained: Trained) -> Given:
+    resolved = spectrum(solution, np.linspace(-0.45, 0.35, 60) + 1.7e-5)
+    table = sweep(device, [0.1, 0.3], [0.1, 0.4])
+    return Given(device, solution, resolved, table, training[0], trained.history)
+
+
+@pytest.fixture
+def draw(given: Given) -> Iterator[Callable[[str], Figure]]:
+    yield lambda name: DRAWN[name](given)
+    plt.close("all")
+
+
+Draw = Callable[[str], Figure]
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """Return the axes that are no colour bars."""
+    return [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+
+
+@every
+def test_every_panel_has_content(draw: Draw, name: str) -> None:
+    assert all(axis.has_data() for axis in panels(draw(name)))
+
+
+@every
+def test_every_axis_is_named_with_its_unit(draw: Draw, name: str) -> None:
+    for axis in panels(draw(name)):
+        below, left = axis.get_shared_x_axes().get_siblings(axis), axis.get_shared_y_axes().get_siblings(axis)
+        for labels in ({one.get_xlabel() for one in below}, {one.get_ylabel() for one in left}):
+            assert any(re.search(r"\(.+\)$", words) or words in ("epoch", "NEGF solve", "NEGF solves") for words in labels)
+
+
+@every
+def test_every_figure_renders_without_a_warning(draw: Draw, name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(name).savefig(BytesIO(), format="png")
+
+
+@every
+def test_every_figure_has_the_style(draw: Draw, name: str) -> None:
+    figure = draw(name)
+    assert not any(axis.spines["top"].get_visible() for axis in panels(figure))
+    assert not any(legend.get_frame_on() for axis in figure.axes if (legend := axis.get_legend()))
+    assert all(axis.get_title() == "" for axis in panels(figure)), "titles stand on the left"
+
+
+@every
+def test_the_style_of_others_is_left_alone(draw: Draw, name: str) -> None:
+    before = dict(plt.rcParams)
+    draw(name)
+    assert dict(plt.rcParams) == before
+
+
+def test_lines_differ_without_colour(draw: Draw) -> None:
+    (left, right) = panels(draw("comparison"))
+    assert len({line.get_linestyle() for line in left.get_lines()}) == 2
+    assert left.get_lines()[0].get_linestyle() == right.get_lines()[0].get_linestyle()
+
+
+def test_convergence_shows_every_solve(draw: Draw, solution: Solution) -> None:
+    residual = panels(draw("convergence"))[0].get_lines()[0]
+    np.testing.assert_array_equal(residual.get_xdata(), np.arange(1, solution.negf_solves + 1))
+
+
+def test_transfer_is_logarithmic_and_linear(draw: Draw, given: Given) -> None:
+    left, right = panels(draw("transfer"))
+    assert (left.get_yscale(), right.get_yscale()) == ("log", "linear")
+    currents = given.table["current"].sel(drain=0.1) * 1e6
+    np.testing.assert_allclose(right.get_lines()[0].get_ydata(), currents)
+
+
+def test_a_thermal_slope_is_volts_a_decade(draw: Draw) -> None:
+    guide = panels(draw("transfer"))[0].get_lines()[-1]
+    volts, current = np.asarray(guide.get_xdata()), np.asarray(guide.get_ydata())
+    assert np.diff(volts)[0] / np.diff(np.log10(current))[0] == pytest.approx(0.06)
+
+
+def test_the_current_by_energy_is_drawn(draw: Draw, given: Given) -> None:
+    _, right = panels(draw("states"))
+    np.testing.assert_allclose(right.get_lines()[0].get_xdata(), given.spectrum.current * 1e6)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("slices", 3), ("slices predicted", 4)])
+def test_slices_stand_at_the_positions_asked(draw: Draw, name: str, rows: int) -> None:
+    axes = panels(draw(name))
+    assert len(axes) == 2 * rows
+    assert [axis.get_title("left") for axis in axes[:2]] == ["x = 1.8 nm", "x = 7.8 nm"]
+
+
+def test_runs_that_failed_are_never_solved(draw: Draw) -> None:
+    for axis in panels(draw("comparison")):
+        for line in axis.get_lines():
+            assert np.asarray(line.get_ydata())[-1] == pytest.approx(200 / 3)
+
+
+def test_the_share_rises_at_the_solves_it_took(draw: Draw) -> None:
+    cold, learned = (np.asarray(line.get_ydata()) for line in panels(draw("comparison"))[0].get_lines())
+    assert cold[:4].max() == learned[:1].max() == 0.0
+    assert cold[4] == learned[1] == pytest.approx(200 / 3)
+
+
+def test_a_comparison_can_be_of_one_split() -> None:
+    other = [replace(RUN, split="unseen_device", scheme="anderson")]
+    figure = plots.comparison(RUNS + other, "unseen_bias")
+    assert [axis.get_title("left") for axis in panels(figure)] == ["newton", "gummel"]
+    plt.close(figure)
+
+
+def test_a_bias_that_failed_is_crossed_out(draw: Draw) -> None:
+    left, right = panels(draw("bias map"))
+    assert [text.get_text() for text in left.texts] == ["5", "5", "×"]
+    assert [text.get_text() for text in right.texts] == ["2", "2", "×"]
+    assert to_hex(left.texts[-1].get_color()) == plots.COLOURS[1]
+
+
+def test_only_certified_runs_have_a_certificate(draw: Draw) -> None:
+    newton, gummel, _ = panels(draw("certificates"))[0].get_lines()
+    assert len(newton.get_xdata()) == len(gummel.get_xdata()) == 4
+
+
+def test_a_figure_is_saved_as_png(draw: Draw, tmp_path: Path) -> None:
+    plots.save(draw("section"), str(tmp_path / "section.png"))
+    with Image.open(tmp_path / "section.png") as image:
+        assert image.format == "PNG"
+        assert image.width > 500
