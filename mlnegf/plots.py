@@ -1,6 +1,7 @@
 """Every figure of the book, in one style: units named, and readable without colour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
@@ -45,11 +46,18 @@ STYLE: Final[dict[str, Any]] = {
 MARKERS: Final = "os^Dvx"
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+@contextmanager
+def _style() -> Iterator[None]:
+    # Around all of a drawing: legends, titles and lines take their style when they are made, not from their axes.
     with plt.rc_context(STYLE):  # type: ignore[arg-type]
-        return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+        yield
 
 
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+
+
+@_style()
 def section(device: Device) -> Figure:
     """Draw a device: its section, cell by cell, and its length."""
     grid = device.grid
@@ -84,6 +92,7 @@ def section(device: Device) -> Figure:
     return figure
 
 
+@_style()
 def energy_map(spectrum: Spectrum, what: str = "density_of_states", lowest: int = 3) -> Figure:
     """Draw states or electrons over x and E, the lowest subbands' edges, and beside them the current by energy."""
     figure, axes = _figure(8.5, 4.0, 1, 2, width_ratios=[3.2, 1], sharey=True)
@@ -102,8 +111,10 @@ def energy_map(spectrum: Spectrum, what: str = "density_of_states", lowest: int 
             spectrum.x[0 if side == 0 else -1],
             level,
             f" {name} ",
-            color="#8ecae6",
-            va="bottom",
+            color="white",
+            fontsize=8,
+            bbox={"facecolor": "black", "alpha": 0.55, "linewidth": 0, "pad": 1.5},
+            va="center",
             ha="right" if side else "left",
         )
     words = {"density_of_states": "states", "electrons": "electrons"}[what]
@@ -117,6 +128,7 @@ def energy_map(spectrum: Spectrum, what: str = "density_of_states", lowest: int 
     return figure
 
 
+@_style()
 def transfer(tables: Mapping[str, xarray.Dataset], thermal_slope: float | None = None) -> Figure:
     """Draw drain current over gate voltage, logarithmic and linear; `thermal_slope` in V per decade as a guide."""
     figure, axes = _figure(8.5, 3.3, 1, 2)
@@ -130,7 +142,7 @@ def transfer(tables: Mapping[str, xarray.Dataset], thermal_slope: float | None =
                     table["current"].sel(drain=drain) * 1e6,
                     marker=marker,
                     color=COLOURS[index % 6],
-                    label=f"{name}V_D = {drain:g} V",
+                    label=f"{name}$V_D$ = {drain:g} V",
                 )
     logarithmic, linear = axes[0]
     logarithmic.set_yscale("log")
@@ -148,6 +160,7 @@ def transfer(tables: Mapping[str, xarray.Dataset], thermal_slope: float | None =
     return figure
 
 
+@_style()
 def convergence(solutions: Mapping[str, Solution], tolerance: float = 1e-3) -> Figure:
     """Draw the residual, and where it was asked the estimated error, of every NEGF solve."""
     figure, axes = _figure(7.0, 3.6)
@@ -165,40 +178,39 @@ def convergence(solutions: Mapping[str, Solution], tolerance: float = 1e-3) -> F
     return figure
 
 
+@_style()
 def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None = None) -> Figure:
     """Draw charge slices at positions x (nm): first iteration, last one, and their difference; then a prediction's."""
-    rows = ["first", "last", "first − last"] + ([] if predicted is None else ["predicted − last"])
-    figure, axes = _figure(
-        2.0 * len(positions) + 1.2, 1.25 * len(rows) + 0.6, len(rows), len(positions), sharex=True, sharey=True
-    )
+    fields = {"first": sample.first_charge, "last": sample.charge, "first − last": sample.first_charge - sample.charge}
+    if predicted is not None:
+        fields["predicted − last"] = predicted - sample.charge
+    columns = [int(np.abs(sample.x - position).argmin()) for position in positions]
+    size = 1.6 * len(columns) + 1.4, 1.15 * len(fields) + 0.7
+    figure, axes = _figure(*size, len(fields), len(columns), sharex=True, sharey=True)
     grid = sample.device.grid
     y, z = grid.y[grid.box[0]], grid.z[grid.box[1]]
-    for column, position in enumerate(positions):
-        index = int(np.abs(sample.x - position).argmin())
-        first, last = (field[index] / PER_CUBIC_CENTIMETRE for field in (sample.first_charge, sample.charge))
-        fields = [first, last, first - last]
-        if predicted is not None:
-            fields.append(predicted[index] / PER_CUBIC_CENTIMETRE - last)
-        top, wide = max(first.max(), last.max()), abs(first - last).max()
-        for axis, field, name in zip(axes[:, column], fields, rows, strict=True):
-            signed = "−" in name
-            norm = TwoSlopeNorm(0, -wide, wide) if signed else Normalize(0, top)
-            image = axis.pcolormesh(
-                y, z, np.where(sample.mask, field, np.nan).T, norm=norm, cmap="RdBu_r" if signed else "magma"
-            )
+    for row, (name, field) in enumerate(fields.items()):
+        shown = np.where(sample.mask, field[columns], np.nan) / PER_CUBIC_CENTIMETRE
+        signed = "−" in name
+        # All differences share one scale, so that a better prediction is seen to be paler.
+        largest = np.nanmax(abs(fields["first − last"][columns])) / PER_CUBIC_CENTIMETRE if signed else np.nanmax(shown)
+        norm = TwoSlopeNorm(0, -largest, largest) if signed else Normalize(0, largest)
+        for axis, section in zip(axes[row], shown, strict=True):
+            image = axis.pcolormesh(y, z, section.T, norm=norm, cmap="RdBu_r" if signed else "magma")
             axis.set_aspect("equal")
             axis.grid(False)
-            figure.colorbar(
-                image, ax=axis, format="%.0e", ticks=[-wide, 0, wide] if signed else [0, top]
-            ).ax.tick_params(labelsize=6)
-            if column == 0:
-                axis.set_ylabel(f"{name}\nz (nm)", fontsize=8)
-        axes[0, column].set_title(f"x = {sample.x[index]:.1f} nm", fontsize=9)
-        axes[-1, column].set_xlabel("y (nm)")
+        axes[row, 0].set_ylabel(f"{name}\nz (nm)", fontsize=8)
+        bar = figure.colorbar(image, ax=axes[row], aspect=9, pad=0.01)
+        bar.ax.tick_params(labelsize=7)
+    for axis, column in zip(axes[0], columns, strict=True):
+        axis.set_title(f"x = {sample.x[column]:.1f} nm", fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("y (nm)", fontsize=8)
     figure.suptitle("electrons per cm³", fontsize=9)
     return figure
 
 
+@_style()
 def learning_curve(histories: Mapping[str, History]) -> Figure:
     """Draw losses and the potential error on validation over epochs."""
     figure, axes = _figure(8.5, 3.2, 1, 2)
@@ -214,6 +226,7 @@ def learning_curve(histories: Mapping[str, History]) -> Figure:
     return figure
 
 
+@_style()
 def comparison(runs: Sequence[Run], split: str | None = None, most: int = 60) -> Figure:
     """Draw the share of cases that are right within n NEGF solves, a panel for each scheme, a line for each guess."""
     chosen = [run for run in runs if split in (None, run.split)]
@@ -239,6 +252,7 @@ def comparison(runs: Sequence[Run], split: str | None = None, most: int = 60) ->
     return figure
 
 
+@_style()
 def bias_map(runs: Sequence[Run], scheme: str, guesses: Sequence[str], most: int = 20) -> Figure:
     """Draw the NEGF solves of one scheme over gate and drain voltage; a cross where the run was not right."""
     figure, axes = _figure(2.6 * len(guesses) + 0.8, 3.0, 1, len(guesses), sharey=True)
@@ -275,6 +289,7 @@ def bias_map(runs: Sequence[Run], scheme: str, guesses: Sequence[str], most: int
     return figure
 
 
+@_style()
 def certificates(runs: Sequence[Run]) -> Figure:
     """Draw the error that the solver estimated against the true one, for every certified run."""
     figure, axes = _figure(4.6, 4.0)

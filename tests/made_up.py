@@ -26,7 +26,7 @@ RUN = Run(
     estimated_current_error=1e-3,
     true_current_error=1e-3,
     fallback=False,
-    subthreshold=False,
+    current=2e-6,
 )
 
 

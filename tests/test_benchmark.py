@@ -184,8 +184,7 @@ def test_a_doubted_learned_guess_is_marked(splits: Splits, weights: Path) -> Non
     assert run.fallback
 
 
-def test_the_previous_bias_is_the_nearest_: dict[tuple[float, float], Case]
-) -> None:
+def test_the_previous_bias_is_the_nearest_solved_one(solved: dict[tuple[float, float], Case]) -> None:
     guess = named_guesses(None)["previous"](solved[0.5, 0.4], solved)
     assert isinstance(guess, PreviousBias)
     assert (guess.solution.gate, guess.solution.drain) == (0.3, 0.4)
@@ -199,6 +198,11 @@ def test_a_line_is_drawn_through_the_two_nearest(solved: dict[tuple[float, float
 
 def test_the_first_bias_starts_semiclassically(solved: dict[tuple[float, float], Case]) -> None:
     assert isinstance(named_guesses(None)["extrapolated"](solved[0.1, 0.1], solved), Semiclassical)
+
+
+@pytest.mark.parametrize(("current", "expected"), [(1e-9, True), (-1e-9, True), (1e-5, False)])
+def test_a_small_reference_current_is_subthreshold(current: float, expected: bool) -> None:
+    assert replace(RUN, current=current).subthreshold == expected
 
 
 def test_a_row_counts_outcomes() -> None:

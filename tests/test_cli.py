@@ -1,6 +1,7 @@
 """The command line does what the package does, and says what is wrong in one line."""
 
 import json
+import shlex
 import shutil
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from mlnegf.__main__ import main
 from mlnegf.benchmark import read
 from mlnegf.dataset import Profile
 
-TINY = "--width 3 --thickness 3 --gate-length 6 --source-length 5 --drain-length 5 --spacing 0.5".split()
-BIAS = "--gate 0.3 --drain 0.1".split()
+TINY = shlex.split("--width 3 --thickness 3 --gate-length 6 --source-length 5 --drain-length 5 --spacing 0.5")
+BIAS = shlex.split("--gate 0.3 --drain 0.1")
 
 
 def run(*arguments: object) -> Result:

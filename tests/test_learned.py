@@ -9,7 +9,7 @@ import torch
 
 from mlnegf import Device, LearnedGuess, Solution, solve
 from mlnegf.autoencoder import save
-from mlnegf.dataset import Sample
+from mlnegf.dataset import Case, Sample
 from mlnegf.guess import Semiclassical
 from mlnegf.problem import Problem
 from mlnegf.training import Trained
@@ -58,6 +58,17 @@ def test_both_guesses_lead_to_one_fixed_point(solution: Solution, device: Device
     other = solve(device, *BIAS, tolerance=1e-5)
     np.testing.assert_allclose(solution.potential, other.potential, atol=2e-5)
     assert solution.current == pytest.approx(other.current, rel=1e-3)
+
+
+def test_a_perfect_prediction_is_the_fixed_point(
+    learned: LearnedGuess, found: list[Case], device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = [case for case in found if (case.device, case.gate, case.drain) == (device, 0.5, 0.4)]
+    answer = case.sample()
+    monkeypatch.setattr("mlnegf.learned.predict", lambda model, slices: (answer.charge, answer.potential))
+    start = learned(Problem(device, 0.5, 0.4))
+    # The label itself is right to 1e-5 V.
+    np.testing.assert_allclose(start.potential, device.grid.fold(case.solved().potential), atol=1e-4)
 
 
 def test_a_good_guess_is_used_without_a_word(solution: Solution) -> None:

@@ -91,7 +91,9 @@ def test_every_axis_is_named_with_its_unit(draw: Draw, name: str) -> None:
     for axis in panels(draw(name)):
         below, left = axis.get_shared_x_axes().get_siblings(axis), axis.get_shared_y_axes().get_siblings(axis)
         for labels in ({one.get_xlabel() for one in below}, {one.get_ylabel() for one in left}):
-            assert any(re.search(r"\(.+\)$", words) or words in ("epoch", "NEGF solve", "NEGF solves") for words in labels)
+            assert any(
+                re.search(r"\(.+\)$", words) or words in ("epoch", "NEGF solve", "NEGF solves") for words in labels
+            )
 
 
 @every

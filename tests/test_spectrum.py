@@ -30,13 +30,13 @@ def test_fields_lie_on_energy_and_x(found: Spectrum, device: Device) -> None:
 
 
 def test_electrons_sum_to_the_charge(found: Spectrum, solution: Solution, device: Device) -> None:
-    """The square root at each edge, on points 0.14 meV apart, leaves about 1 %."""
+    # The inverse square root at each edge, on points 0.14 meV apart.
     per_nm = (solution.charge * PER_CUBIC_CENTIMETRE * device.grid.area).sum(axis=(1, 2))
-    np.testing.assert_allclose(summed(found.electrons), per_nm, rtol=0.02)
+    np.testing.assert_allclose(summed(found.electrons), per_nm, rtol=1e-3)
 
 
 def test_current_sums_to_the_current(found: Spectrum, solution: Solution) -> None:
-    assert summed(found.current) == pytest.approx(solution.current, rel=0.02)
+    assert summed(found.current) == pytest.approx(solution.current, rel=1e-4)
 
 
 def test_the_source_is_neutral(found: Spectrum, device: Device) -> None:
@@ -58,9 +58,9 @@ def test_nothing_lies_below_the_lowest_edge(found: Spectrum) -> None:
 
 
 def test_no_more_is_transmitted_than_there_are_subbands(found: Spectrum) -> None:
-    valleys = 6
+    valleys_a_subband = 2
     assert (found.transmission >= 0).all()
-    assert found.transmission.max() <= valleys * len(found.edges)
+    assert found.transmission.max() <= valleys_a_subband * len(found.edges) * (1 + 1e-9)
 
 
 def test_current_flows_where_it_is_transmitted(found: Spectrum) -> None:
