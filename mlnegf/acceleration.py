@@ -51,10 +51,15 @@ class Scheme(Protocol):
     ----------
     memory : int
         How many points `propose` wants to see.
+    patience : int, optional
+        NEGF solves in which the least residual must halve; if it does not, the solve starts again, once, from the
+        semiclassical guess. None: never.
     """
 
     @property
     def memory(self) -> int: ...  # noqa: D102
+    @property
+    def patience(self) -> int | None: ...  # noqa: D102
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the next potential, V, from the last `memory` points, oldest first."""
@@ -65,6 +70,7 @@ class Gummel:
     """The exponential predictor, nothing else: robust near equilibrium, slow at high bias."""
 
     memory: int = 1
+    patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the image of the last point."""
@@ -87,6 +93,7 @@ class Anderson:
 
     memory: int = 8
     condition: float = 1e-4
+    patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the combination of images whose combined step is the smallest."""
@@ -114,6 +121,7 @@ class Newton:
     tolerance: float = 1e-2
     longest: float = 0.1
     memory: int = 1
+    patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the last point plus its capped Newton step."""
@@ -123,7 +131,7 @@ class Newton:
 
 @dataclass(frozen=True)
 class Automatic:
-    """Newton's method, guarded: when the residual grows, a step of the exponential predictor instead.
+    """Newton's method, guarded: the exponential predictor when the residual grows, a new start when it stalls.
 
     Parameters
     ----------
@@ -134,6 +142,7 @@ class Automatic:
     newton: Newton = Newton()
     growth: float = 1.5
     memory: int = 2
+    patience: int | None = 10
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return Newton's proposal, or the image of the last point."""

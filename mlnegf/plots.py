@@ -26,6 +26,7 @@ COLOURS: Final = ("#1b4965", "#d1495b", "#3d8b5f", "#e09f3e", "#7b5ea7", "#6c757
 STYLE: Final[dict[str, Any]] = {
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
+    "figure.max_open_warning": 0,  # the frames of a slider are many figures
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -219,9 +220,9 @@ def learning_curve(histories: Mapping[str, History]) -> Figure:
         epochs, colour = np.arange(1, len(history.training) + 1), COLOURS[index % 6]
         loss.semilogy(epochs, history.training, color=colour, ls="--", lw=1, label=f"{name} training")
         loss.semilogy(epochs, history.validation, color=colour, ls="-", label=f"{name} validation")
-        error.semilogy(epochs, np.asarray(history.potential_error) * 1e3, color=colour, ls="-", label=name)
+        error.plot(epochs, np.asarray(history.potential_error) * 1e3, color=colour, ls="-", label=name)
     loss.set(xlabel="epoch", ylabel="loss (1)", title="loss")
-    error.set(xlabel="epoch", ylabel="rms error (mV)", title="potential on validation")
+    error.set(xlabel="epoch", ylabel="rms error (mV)", title="potential on validation", ylim=(0, None))
     loss.legend(fontsize=8)
     return figure
 

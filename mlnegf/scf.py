@@ -14,7 +14,7 @@ from mlnegf.acceleration import SCHEMES, Scheme
 from mlnegf.bound_states import FILLINGS
 from mlnegf.device import Device
 from mlnegf.grid import Floats
-from mlnegf.guess import as_guess
+from mlnegf.guess import Semiclassical, as_guess
 from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
@@ -142,11 +142,13 @@ def solve(
         require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
         scheme = SCHEMES[scheme]
     problem = Problem(device, float(gate), float(drain), filling)
-    start = as_guess(guess)(problem)
+    guess = as_guess(guess)
+    start = guess(problem)
     notes = [start.note] if start.note else []
     points: deque[Point] = deque(maxlen=max(1, scheme.memory))
     history: list[Iteration] = []
     potential, threshold = start.potential, 2 * tolerance
+    least, spent, patience = math.inf, 0, None if isinstance(guess, Semiclassical) else scheme.patience
     if start.seen is not None:
         history.append(_iteration(start.seen))
     while True:
@@ -160,6 +162,7 @@ def solve(
             history = [_iteration(point)]
             point = start.seen
         points.append(point)
+        least, spent = (point.distance, 0) if point.distance < least / 2 else (least, spent + 1)
         known = point.corrections[-1].error if point.corrections else math.inf
         converged = False
         if min(point.distance, known) <= threshold:
@@ -170,7 +173,12 @@ def solve(
             threshold = point.distance * min(0.5, 0.7 / excess)
         over = problem.work.charge_evaluations >= max_solves
         if not converged and not over:
-            potential = scheme.propose(list(points))
+            if patience is not None and spent >= patience:
+                notes.append(f"the guess led nowhere in {len(history) + 1} NEGF solves; started again, semiclassically")
+                potential, threshold, patience = problem.semiclassical(), 2 * tolerance, None
+                points.clear()
+            else:
+                potential = scheme.propose(list(points))
         history.append(_iteration(point))
         if converged or over or not np.isfinite(potential).all():
             return _solution(point, converged, history, notes, over)

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-CONDA_NAMES = {"pytorch-cpu": "torch", "dask-core": "dask"}  # conda calls these differently
+CONDA_NAMES = {"pytorch-cpu": "torch"}  # conda calls these differently
 LINES = (ROOT / "requirements.lock").read_text().split("\n")[:-1]
 LOCK = {canonicalize_name(name): version for name, version in (s.split("==") for s in LINES)}
 

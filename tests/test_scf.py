@@ -90,6 +90,7 @@ class Broken:
     """A scheme that loses its way."""
 
     memory: int = 1
+    patience: int | None = None
 
     def propose(self, points: Any) -> Floats:
         return np.full_like(points[-1].potential, np.nan)
@@ -117,6 +118,15 @@ def test_a_guess_worse_than_what_it_read_is_dropped_and_charged() -> None:
     assert misled.negf_solves == plain.negf_solves + 1 == len(misled.history)
     assert any("was not used" in warning for warning in misled.warnings)
     assert np.allclose(misled.potential, plain.potential, atol=1e-6)
+
+
+def test_a_hopeless_guess_is_given_up_once_and_charged() -> None:
+    noise = np.random.default_rng(0).normal(scale=0.5, size=DEVICE.grid.shape)
+    solution, plain = solve(DEVICE, 0.3, 0.5, guess=noise), solve(DEVICE, 0.3, 0.5)
+    assert solution.converged, solution.status
+    assert abs(solution.potential - plain.potential).max() < 2e-3
+    assert solution.negf_solves > plain.negf_solves
+    assert len(solution.history) == solution.negf_solves
 
 
 def test_a_deep_well_is_warned_of() -> None:
