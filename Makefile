@@ -55,8 +55,10 @@ data-full: install  ## generate the full data set (hours; resumes where it stopp
 train: install  ## train the networks on DATA (default data/reduced)
 	$(BIN)/mlnegf train --data $(DATA) --output data/weights
 
-benchmark: install  ## compare guesses and schemes on the held-out devices
-	$(BIN)/mlnegf benchmark --data $(DATA) --output data/benchmark.json
+
+benchmark: install  ## compare guesses and schemes on held-out cases, and time them side by side
+	$(BIN)/mlnegf benchmark --data $(DATA) --weights data/weights/autoencoder.safetensors --output data/benchmark.json --figure data/benchmark.png
+	$(BIN)/python benchmarks/solve.py
 
 lint: install  ## check style and types
 	$(BIN)/ruff check .

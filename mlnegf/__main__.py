@@ -23,6 +23,7 @@ from mlnegf.files import write_whole
 from mlnegf.guess import GUESSES
 from mlnegf.learned import FILE, LearnedGuess
 from mlnegf.losses import LOSSES
+from mlnegf.poisson import PoissonError
 from mlnegf.training import Settings, potential_error
 from mlnegf.training import train as fit
 
@@ -36,7 +37,7 @@ class Clear(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, PoissonError) as error:
             raise click.UsageError(str(error), ctx) from error
 
 

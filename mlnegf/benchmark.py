@@ -265,6 +265,8 @@ def saving(runs: Sequence[Run], guess: str, against: str, scheme: str, seed: int
         if guess in cost and cost.get(against, -1) > 0:
             spent = cost[guess] if cost[guess] > 0 else cost[against] - cost[guess]
             parts.append(1 - spent / cost[against])
+    if not parts:
+        raise ValueError(f"saving: no case was solved rightly by {scheme!r} from {against!r} and tried from {guess!r}.")
     values = np.array(parts)
     rng = np.random.default_rng(seed)
     medians = np.median(rng.choice(values, (2000, len(values))), axis=1)

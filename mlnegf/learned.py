@@ -61,6 +61,8 @@ class LearnedGuess:
                 f"LearnedGuess: start = {start!r}, expected {START!r}: the first charge depends on the start that made "
                 "it; train again on data of this version."
             )
+        if missing := {"ranges", "trained_for"} - self.metadata.keys():
+            raise ValueError(f"LearnedGuess: metadata lacks {sorted(missing)}, expected those of `doubt.describe`.")
 
     @classmethod
     def pretrained(cls) -> "LearnedGuess":

@@ -72,6 +72,10 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
     return sparse.csr_array(operator), gate.ravel()
 
 
+class PoissonError(RuntimeError):
+    """The nonlinear Poisson equation was not solved."""
+
+
 class Screened:
     """The operator L + (e/ε₀) v D of one screening D ≥ 0 (nm⁻³/V).
 
@@ -178,7 +182,7 @@ class Poisson:
 
         Raises
         ------
-        RuntimeError
+        PoissonError
             When the steps do not settle.
         """
         potential, screened = start, self.typical
@@ -198,4 +202,4 @@ class Poisson:
             potential = trial
             if damping * abs(step).max() < tolerance:
                 return potential, solves
-        raise RuntimeError(f"Poisson: {largest} Newton steps did not reach {tolerance} V; last {abs(step).max():.1e} V")
+        raise PoissonError(f"Poisson: {largest} Newton steps did not reach {tolerance} V; last {abs(step).max():.1e} V")

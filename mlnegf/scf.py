@@ -15,6 +15,7 @@ from mlnegf.bound_states import FILLINGS
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.guess import Semiclassical, as_guess
+from mlnegf.poisson import PoissonError
 from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
@@ -178,7 +179,10 @@ def solve(
                 potential, threshold, patience = problem.semiclassical(), 2 * tolerance, None
                 points.clear()
             else:
-                potential = scheme.propose(list(points))
+                try:
+                    potential = scheme.propose(list(points))
+                except PoissonError:
+                    potential = np.full_like(point.potential, np.nan)
         history.append(_iteration(point))
         if converged or over or not np.isfinite(potential).all():
             return _solution(point, converged, history, notes, over)
