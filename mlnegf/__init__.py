@@ -5,6 +5,6 @@ from mlnegf.device import Device
 from mlnegf.learned import LearnedGuess
 from mlnegf.rescale import rescale
 from mlnegf.scf import Solution, solve
+from mlnegf.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Device", "LearnedGuess", "Solution", "rescale", "solve", "sweep"]
+__all__ = ["Device", "LearnedGuess", "Solution", "__version__", "rescale", "solve", "sweep"]

@@ -14,7 +14,7 @@ import torch
 
 import mlnegf
 from mlnegf import benchmark as judging
-from mlnegf import dataset
+from mlnegf import dataset, scores
 from mlnegf.acceleration import SCHEMES
 from mlnegf.autoencoder import NETWORKS, save
 from mlnegf.device import CROSS_SECTIONS, Device
@@ -31,7 +31,7 @@ Command = Callable[..., None]
 
 
 class Clear(click.Group):
-    """Turn the package's errors into one line and exit code 2; a programming error keeps its traceback."""
+    """Turn errors of arguments, files and solvers into one line and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -220,7 +220,7 @@ def benchmark(
         workers,
         command=_command(),
     )
-    for row in judging.summarise(runs):
+    for row in scores.summarise(runs):
         click.echo(
             f"{row['split']:14} {row['scheme']:9} {row['guess']:14} right {row['right']:3d}/{row['runs']:<3d} "
             f"failed {row['failed']:2d} wrong branch {row['wrong branch']:2d} missed {row['missed']:2d}  "

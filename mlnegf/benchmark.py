@@ -2,12 +2,11 @@
 
 A run is one (case, guess, scheme). It is *right* when the solver certified it, without knowing the reference, and the
 potential then lies within the tolerance of the reference that continuation reached and the current within 1 % of the
-reference's. Certified but far from the reference is a *wrong branch*, certified but between the two is *missed*, and
-anything not certified has *failed*. Only right runs have a cost; any other counts as costlier than every right one.
+reference's. Certified but far from the reference is a *wrong branch* if solving on from there stays there, and a *false
+certificate* if it does not; certified but between the two is *missed*, and anything not certified has *failed*.
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -27,12 +26,14 @@ from mlnegf.guess import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semicla
 from mlnegf.learned import LearnedGuess
 from mlnegf.problem import Problem
 from mlnegf.scf import require, solve
+from mlnegf.version import __version__
 from mlnegf.weights import Location
 
 ELSEWHERE: Final = 1e-2
 """A certified solution farther than this from the reference, V, has found another fixed point."""
 SUBTHRESHOLD: Final = 1e-6
 """A current, A, below which it still depends exponentially on the gate: the hardest to get right to 1 %."""
+OUTCOMES: Final = ("right", "failed", "wrong branch", "false certificate", "missed", "no reference")
 WORK: Final = ("charge_evaluations", "linearised_applications", "poisson_solves", "seconds")
 Solved = Mapping[tuple[float, float], Case]
 
@@ -94,7 +95,7 @@ def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Solved]
         "semiclassical": lambda case, solved: GUESSES["semiclassical"],
         "previous": previous,
         "extrapolated": extrapolated,
-        "learned": lambda case, solved: LearnedGuess.pretrained() if weights is None else LearnedGuess.load(weights),
+        "learned": lambda case, solved: _weights(weights),
     }
 
 
@@ -136,9 +137,14 @@ def compare(
     for name, values in (("guesses", guesses), ("schemes", schemes), ("parts", parts)):
         for value in values:
             require(value in known[name], name, value, f"one of {known[name]}", caller="compare")
-    runs = read(output) if Path(output).exists() else []
-    done = {run.key for run in runs}
     every = [case for part in vars(splits).values() for case in part]
+    identity: dict[str, Any] = {
+        "version": __version__,
+        "weights": _weights(weights).fingerprint if "learned" in guesses else "",
+        "devices": {label(case): case.device.to_dict() for case in every},
+    }
+    runs = _resume(output, identity)
+    done = {run.key for run in runs}
     jobs = []
     for part in parts:
         for case in getattr(splits, part):
@@ -159,7 +165,7 @@ def compare(
         futures = [pool.submit(judge, *jobs[index]) for index in order]
         for future in tqdm(as_completed(futures), total=len(jobs), unit="case", desc="comparing", disable=not progress):
             runs += future.result()
-            write(output, runs, origin)
+            write(output, runs, {**identity, **origin})
     return runs
 
 
@@ -181,13 +187,17 @@ def judge(
         start = known[guess](case, solved)
         solution = solve(case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance)
         true_error = float(abs(solution.potential - reference.potential).max())
-        true_current_error = abs(solution.current / reference.current - 1)
+        true_current_error = abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)
         if not solution.converged:
             outcome = "failed"
         elif true_error <= tolerance and true_current_error <= 0.01:
             outcome = "right"
+        elif true_error <= ELSEWHERE:
+            outcome = "missed"
         else:
-            outcome = "wrong branch" if true_error > ELSEWHERE else "missed"
+            on = solve(case.device, case.gate, case.drain, solution.potential, "newton", tolerance / 100)
+            stays = on.converged and abs(on.potential - solution.potential).max() <= tolerance
+            outcome = "wrong branch" if stays else "false certificate"
         runs.append(
             Run(
                 part,
@@ -216,69 +226,26 @@ def label(case: Case) -> str:
     return f"{device.thickness:g}×{device.width:g} nm, {device.gate_length:g} nm gate"
 
 
-def summarise(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """Lay runs out as a table: one row for each split, scheme and guess.
-
-    Medians and 95th percentiles are over all runs, those that are not right counted as infinitely costly.
-    """
-    groups: dict[tuple[str, str, str, float], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.split, run.scheme, run.guess, run.tolerance), []).append(run)
-    rows = []
-    for (split, scheme, guess, tolerance), members in groups.items():
-        row: dict[str, Any] = {"split": split, "scheme": scheme, "guess": guess, "tolerance": tolerance}
-        row["runs"] = len(members)
-        for outcome in ("right", "failed", "wrong branch", "missed", "no reference"):
-            row[outcome] = sum(run.outcome == outcome for run in members)
-        row["fallback"] = sum(run.fallback for run in members)
-        for name in WORK:
-            values = [getattr(run, name) if run.outcome == "right" else math.inf for run in members]
-            row[name] = float(np.quantile(values, 0.5, method="higher"))
-            row[f"{name}_95"] = float(np.quantile(values, 0.95, method="higher"))
-        certified = [run for run in members if run.outcome not in ("failed", "no reference")]
-        row["largest_true_error"] = max(
-            (r.true_error for r in certified if r.outcome != "wrong branch"), default=math.nan
-        )
-        rows.append(row)
-    return rows
+def _weights(path: Location | None) -> LearnedGuess:
+    return LearnedGuess.pretrained() if path is None else LearnedGuess.load(path)
 
 
-def saving(runs: Sequence[Run], guess: str, against: str, scheme: str, seed: int = 0) -> tuple[float, float, float]:
-    """Return the median of the part of NEGF solves that a guess saves per case, and its 90 % interval.
-
-    The interval resamples cases. A run that is not right saves nothing: it cost what it did, and the
-    cold start after it.
-
-    Parameters
-    ----------
-    guess, against : str
-        The guess judged, and the one it replaces; both by the same scheme.
-    """
-    costs: dict[tuple[object, ...], dict[str, int]] = {}
-    for run in runs:
-        if run.scheme == scheme:
-            costs.setdefault((run.split, run.device, run.gate, run.drain, run.tolerance), {})[run.guess] = (
-                run.charge_evaluations if run.outcome == "right" else -run.charge_evaluations
-            )
-    parts = []
-    for cost in costs.values():
-        if guess in cost and cost.get(against, -1) > 0:
-            spent = cost[guess] if cost[guess] > 0 else cost[against] - cost[guess]
-            parts.append(1 - spent / cost[against])
-    if not parts:
-        raise ValueError(f"saving: no case was solved rightly by {scheme!r} from {against!r} and tried from {guess!r}.")
-    values = np.array(parts)
-    rng = np.random.default_rng(seed)
-    medians = np.median(rng.choice(values, (2000, len(values))), axis=1)
-    low, high = np.quantile(medians, [0.05, 0.95])
-    return float(np.median(values)), float(low), float(high)
+def _resume(path: str | Path, identity: dict[str, Any]) -> list[Run]:
+    """Return the runs that are there, if they are of the same version, devices and weights."""
+    if not Path(path).exists():
+        return []
+    runs, before = read(path), json.loads(Path(path).read_text())
+    identity["weights"] = identity["weights"] or before.get("weights", "")
+    # Through JSON, as what it is compared with.
+    for name, mine in json.loads(json.dumps(identity)).items():
+        if before.get(name) != mine and not (name == "weights" and not before.get(name)):
+            raise ValueError(f"{path}: holds runs with other {name}; name another output, or delete this one.")
+    return runs
 
 
-def write(path: str | Path, runs: Iterable[Run], origin: Mapping[str, str]) -> None:
+def write(path: str | Path, runs: Iterable[Run], origin: Mapping[str, Any]) -> None:
     """Write runs and where they come from, whole or not at all."""
-    from mlnegf import __version__
-
-    table = {"version": __version__, **origin, "runs": [asdict(run) for run in runs]}
+    table = {**origin, "runs": [asdict(run) for run in runs]}
     text = json.dumps(table, indent=0, ensure_ascii=False)
     write_whole(path, lambda file: file.write_text(text))
 

@@ -103,8 +103,8 @@ def sweep(
     Returns
     -------
     xarray.Dataset
-        Over gate and drain: current (A), converged, status, error_estimate (V), current_error, and the four counts of
-        `Work`.
+        Over gate and drain: current (A), converged, status, warnings, error_estimate (V), current_error, and the four
+        counts of `Work`.
     """
     biases = [_voltages("gates", gates), _voltages("drains", drains)]
     solutions: Iterator[Solution]
@@ -125,6 +125,7 @@ def tabulate(solutions: Sequence[Solution], gates: Sequence[float], drains: Sequ
         for name in ("current", "converged", "status", "error_estimate", "current_error")
     }
     columns |= {name: [getattr(s.work, name) for s in solutions] for name in vars(Work())}
+    columns["warnings"] = ["; ".join(solution.warnings) for solution in solutions]
     data = {
         name: (("drain", "gate"), np.reshape(values, (len(drains), len(gates)))) for name, values in columns.items()
     }

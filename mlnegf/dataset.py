@@ -30,6 +30,7 @@ from mlnegf.guess import Semiclassical
 from mlnegf.problem import Problem, Work
 from mlnegf.scf import Solution
 from mlnegf.units import PER_CUBIC_CENTIMETRE
+from mlnegf.version import __version__
 
 FORMAT: Final = "mlnegf sweep 1"
 START: Final = "semiclassical; bound states filled by threshold"
@@ -173,8 +174,13 @@ def generate(
     paths = [_path(output, *column) for column in profile.columns()]
     for path in paths:
         if path.exists():
-            with _open(path):
-                pass
+            with _open(path) as file:
+                gates = tuple(file["gate"].values.tolist())
+            if gates != profile.gates:
+                raise ValueError(
+                    f"{path}: holds gate voltages {gates}, expected the profile's {profile.gates}; choose another "
+                    "output, or delete the folder."
+                )
     devices = (*profile.devices, *profile.unseen)
     # The largest device first: it is the last to finish.
     devices = tuple(sorted(devices, key=lambda device: -device.width * device.length))
@@ -234,8 +240,6 @@ def _path(output: Path, device: Device, drain: float) -> Path:
 
 def _write(path: Path, column: Sequence[Solution], command: str) -> None:
     """Write one drain voltage of one device, with its first iterations."""
-    from mlnegf import __version__
-
     device, drain = column[0].device, column[0].drain
     grid = device.grid
     inside = (slice(None), *grid.box)
@@ -251,6 +255,7 @@ def _write(path: Path, column: Sequence[Solution], command: str) -> None:
     fields = {name: (dims, np.array(values, dtype=np.float32), units) for name, (dims, values, units) in fields.items()}
     for name, unit in (("current", "A"), ("error_estimate", "V"), ("current_error", "1")):
         fields[name] = ("gate", [getattr(s, name) for s in column], {"units": unit})
+    fields["warnings"] = ("gate", ["; ".join(s.warnings) for s in column])
     fields["converged"] = ("gate", [int(s.converged) for s in column])
     fields |= {name: ("gate", [getattr(s.work, name) for s in column]) for name in vars(Work())}
     coordinates = {
@@ -287,8 +292,6 @@ def _first_iteration(device: Device, gate: float, drain: float) -> tuple[Floats,
 
 def _open(path: Path) -> xarray.Dataset:
     """Open a file and check that it is one of ours, whole, and made by this code."""
-    from mlnegf import __version__
-
     advice = "delete the file and run `mlnegf generate` again; it keeps what is whole"
     try:
         file = xarray.open_dataset(path, engine="h5netcdf")

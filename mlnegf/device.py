@@ -76,7 +76,7 @@ class Device:
     spacing : tuple of float
         Largest cell (dx, dy, dz), nm. The three lengths along x are multiples of dx; dy and dz shrink to fit.
     temperature : float
-        K, from 4 up.
+        K, 10 to 600.
     work_function : float, optional
         Of the gate, eV; the semiconductor's affinity unless given.
     semiconductor, oxide : str
@@ -109,15 +109,15 @@ class Device:
             value = getattr(self, name)
             _require(_is_number(value) and value > 0, name, value, "a positive, finite number")
         _require(1e17 <= self.doping <= 5e20, "doping", self.doping, "donors per cm³ between 1e17 and 5e20")
-        _require(4.0 <= self.temperature <= 600.0, "temperature", self.temperature, "kelvin between 4 and 600")
+        _require(10.0 <= self.temperature <= 600.0, "temperature", self.temperature, "kelvin between 10 and 600")
         _require(
-            self.work_function is None or _is_number(self.work_function),
+            self.work_function is None or (_is_number(self.work_function) and 2.0 <= self.work_function <= 7.0),
             "work_function",
             self.work_function,
-            "electronvolts, or None for the affinity",
+            "electronvolts between 2 and 7, or None for the affinity",
         )
         _require(
-            self.cross_section in CROSS_SECTIONS,
+            isinstance(self.cross_section, str) and self.cross_section in CROSS_SECTIONS,
             "cross_section",
             self.cross_section,
             f"one of {sorted(CROSS_SECTIONS)}",

@@ -1,5 +1,6 @@
 """The learned guess: a network reads the first iteration and says where the last one will be."""
 
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -63,6 +64,14 @@ class LearnedGuess:
             )
         if missing := {"ranges", "trained_for"} - self.metadata.keys():
             raise ValueError(f"LearnedGuess: metadata lacks {sorted(missing)}, expected those of `doubt.describe`.")
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of the weights."""
+        check = 0
+        for tensor in self.model.state_dict().values():
+            check = zlib.crc32(tensor.contiguous().numpy().tobytes(), check)
+        return f"{check:08x}"
 
     @classmethod
     def pretrained(cls) -> "LearnedGuess":

@@ -73,7 +73,9 @@ class Negf:
         filled = torch.maximum(filled, torch.exp((contacts.drain - edges[1]).clamp_max(0.0) / contacts.kT))
         well = energies.amin(1)
         binding = well < torch.minimum(*edges) - 1e-12
-        level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
+        level = torch.full_like(well, max(contacts.source, contacts.drain))
+        if self.filling == "threshold":
+            level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
         filled = torch.maximum(
             filled, torch.where(binding, torch.exp((level - well).clamp_max(0.0) / contacts.kT), 0.0)
         )
@@ -129,6 +131,12 @@ class Charge:
     def density(self) -> Floats:
         """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
         return self._on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes))
+
+    @cached_property
+    def continuity(self) -> float:
+        """Least overlap of a kept subband with itself in the next slice; near 1 where modes do not couple."""
+        coefficients = self.subbands.coefficients[self.family, :, :, self.rank]
+        return float((coefficients[:, :-1] * coefficients[:, 1:]).sum(-1).square().min())
 
     @property
     def current(self) -> float:

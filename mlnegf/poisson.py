@@ -104,7 +104,9 @@ class Screened:
         solution, failed = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=100, M=self.cycle, callback=count)
         if failed:
             self.cycle = self._multigrid()
-            solution, _ = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=500, M=self.cycle)
+            solution, failed = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=500, M=self.cycle)
+        if failed:
+            raise PoissonError(f"Poisson: conjugate gradients did not reach {tolerance:.0e} in 500 iterations")
         return np.asarray(solution).reshape(self.shape)
 
 
@@ -199,6 +201,8 @@ class Poisson:
                 if np.linalg.norm(residual) <= (1 - damping / 4) * norm or damping < 1e-3 or abs(step).max() < 1e-7:
                     break
                 damping /= 2
+            if damping < 1e-3:
+                raise PoissonError(f"Poisson: no step along Newton's direction lowers the residual of {norm:.1e} V nm")
             potential = trial
             if damping * abs(step).max() < tolerance:
                 return potential, solves

@@ -137,6 +137,11 @@ class Problem:
             values, _ = density(np.full((1, len(device.grid.images)), middle))
             filled = values[0, device.grid.channel_cells] @ weight > device.donors * weight.sum()
             low, high = (low, middle) if filled else (middle, high)
+        if not -1.9 < middle < 4.9:
+            raise ValueError(
+                f"Problem: the source of doping = {device.doping:.1e} cm⁻³ at {device.temperature} K is neutral at no "
+                "potential between −2 and 5 V; try a doping nearer to 1e20 or a higher temperature."
+            )
         return middle
 
 

@@ -137,7 +137,12 @@ def solve(
         require(is_finite(value) and abs(value) <= 2.0, name, value, "volts between −2 and 2")
     for name, value in (("tolerance", tolerance), ("current_tolerance", current_tolerance)):
         require(is_finite(value) and value > 0, name, value, "a positive number")
-    require(isinstance(max_solves, int) and max_solves >= 1, "max_solves", max_solves, "a whole number, 1 or more")
+    require(
+        isinstance(max_solves, (int, np.integer)) and max_solves >= 1,
+        "max_solves",
+        max_solves,
+        "a whole number, 1 or more",
+    )
     require(filling in FILLINGS, "filling", filling, f"one of {sorted(FILLINGS)}")
     if isinstance(scheme, str):
         require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
@@ -150,23 +155,25 @@ def solve(
     history: list[Iteration] = []
     potential, threshold = start.potential, 2 * tolerance
     least, spent, patience = math.inf, 0, None if isinstance(guess, Semiclassical) else scheme.patience
-    if start.seen is not None:
-        history.append(_iteration(start.seen))
+    seen = start.seen
+    if seen is not None and potential is not seen.potential:
+        history.append(_iteration(seen))
     while True:
-        point = problem.evaluate(potential)
-        if start.seen is not None and not points and point.distance > start.seen.distance:
+        # A guess that evaluated a point and fell back on it is not charged for it twice.
+        point = seen if seen is not None and potential is seen.potential else problem.evaluate(potential)
+        if seen is not None and point.distance > seen.distance:
             notes.append(
-                f"the guess left a residual of {point.distance:.1e} V, more than the {start.seen.distance:.1e} V "
+                f"the guess left a residual of {point.distance:.1e} V, more than the {seen.distance:.1e} V "
                 "of the start it read, and was not used"
             )
             # The start follows at the end of this turn, as the point from which the loop goes on.
             history = [_iteration(point)]
-            point = start.seen
+            point = seen
+        seen = None
         points.append(point)
         least, spent = (point.distance, 0) if point.distance < least / 2 else (least, spent + 1)
-        known = point.corrections[-1].error if point.corrections else math.inf
         converged = False
-        if min(point.distance, known) <= threshold:
+        if point.distance <= threshold:
             correction = point.correct(CERTIFICATE)
             converged = correction.error <= tolerance and correction.current_error <= current_tolerance
             # A certificate that failed is not asked again before the residual has fallen as far as it must.
@@ -203,7 +210,7 @@ def _solution(point: Point, converged: bool, history: list[Iteration], notes: li
     elif over:
         status = f"unconverged: {found} after all {solves} NEGF solves; try a nearer guess, or scheme='auto'."
     else:
-        status = f"diverged: the potential is no longer finite after {solves} NEGF solves; try scheme='auto'."
+        status = f"diverged: no next potential after {solves} NEGF solves; try a nearer guess or scheme='auto'."
     problem.work.seconds = time.perf_counter() - problem.started
     unfold = problem.device.grid.unfold
     return Solution(
@@ -254,8 +261,13 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
         )
     if charge.injected.unresolved > 0:
         yield f"the energy integral missed its tolerance {charge.injected.unresolved:.1g} times over"
-    if charge.dropped > 10 * charge.negf.left_out:
-        yield f"subbands left out may hold {charge.dropped:.1e} of the charge"
+    if int(charge.rank.max()) + 1 == charge.negf.basis.energies.shape[1]:
+        yield "the highest transverse function is in use: the section is too large for the basis; charge is left out"
+    if (overlap := charge.continuity) < 0.7:
+        yield (
+            f"a subband changes its shape within one step (overlap {overlap:.2f}): modes couple there, which uncoupled "
+            "modes do not know, and the error estimate does not hold"
+        )
 
 
 def is_finite(value: object) -> bool:

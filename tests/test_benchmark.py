@@ -15,9 +15,10 @@ from made_up import RUN
 
 import mlnegf
 from mlnegf import Solution, benchmark, solve
-from mlnegf.benchmark import Run, compare, judge, label, named_guesses, read, saving, summarise, write
+from mlnegf.benchmark import Run, compare, judge, label, named_guesses, read, write
 from mlnegf.dataset import Case, Splits
 from mlnegf.guess import ExtrapolatedBias, PreviousBias, Semiclassical
+from mlnegf.scores import saving, summarise
 
 GUESSES = ["semiclassical", "previous", "extrapolated", "learned"]
 
@@ -270,6 +271,38 @@ def test_the_interval_holds_the_median() -> None:
 def test_a_lost_run_costs_itself_and_the_cold_start() -> None:
     runs = pair(0.1, 2, 4, outcome="failed")
     assert saving(runs, "learned", "semiclassical", "newton")[0] == pytest.approx(1 - (2 + 4) / 4)
+
+
+def test_a_baseline_that_fails_costs_what_it_spent() -> None:
+    learned, cold = pair(0.1, 3, 60)
+    lost = [replace(run, outcome="failed") if run.guess == "semiclassical" else run for run in (learned, cold)]
+    assert saving(lost, "learned", "semiclassical", "newton")[0] == pytest.approx(1 - 3 / 60)
+
+
+def test_a_comparison_needs_both_guesses() -> None:
+    with pytest.raises(ValueError, match="both from"):
+        saving([RUN], "learned", "flat", RUN.scheme)
+
+
+def test_a_certificate_that_solving_on_disproves_is_false(
+    monkeypatch: pytest.MonkeyPatch, case: Case, solution: Solution
+) -> None:
+    reference = case.solved()
+    answers = iter((reference.potential + 0.05, reference.potential))
+    monkeypatch.setattr(benchmark, "solve", lambda *_, **__: replace(solution, converged=True, potential=next(answers)))
+    (run,) = judge("unseen_bias", case, {}, [("flat", "newton")], None, 1e-3)
+    assert run.outcome == "false certificate"
+
+
+@pytest.mark.parametrize("name", ["version", "weights", "devices"])
+def test_runs_of_another_origin_are_refused(
+    output: Path, splits: Splits, weights: Path, tmp_path: Path, name: str
+) -> None:
+    table = json.loads(output.read_text())
+    other = tmp_path / "runs.json"
+    other.write_text(json.dumps({**table, name: "another"}))
+    with pytest.raises(ValueError, match=f"other {name}"):
+        compare(splits, other, GUESSES, ["newton"], ["unseen_bias"], weights, progress=False)
 
 
 def test_a_saving_ignores_other_schemes() -> None:

@@ -220,6 +220,14 @@ def test_data_of_another_version_are_refused(data: Path, monkeypatch: pytest.Mon
         cases(data)
 
 
+def test_other_gate_voltages_are_refused(copied: Path, profile: Profile) -> None:
+    before = {path: path.read_bytes() for path in sorted(copied.rglob("*.nc"))}
+    other = replace(profile, gates=(*profile.gates, 0.77))
+    with pytest.raises(ValueError, match=r"holds gate voltages.*0\.77"):
+        generate(other, copied, "test", workers=1, progress=False)
+    assert {path: path.read_bytes() for path in sorted(copied.rglob("*.nc"))} == before
+
+
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"{tmp_path}: no data files, .*mlnegf generate"):
         cases(tmp_path)

@@ -129,6 +129,34 @@ def test_a_hopeless_guess_is_given_up_once_and_charged() -> None:
     assert len(solution.history) == solution.negf_solves
 
 
+@dataclass(frozen=True)
+class Reader:
+    """A guess that reads one solve and goes on from it."""
+
+    def __call__(self, problem: Problem) -> Start:
+        point = problem.evaluate(problem.semiclassical())
+        return Start(point.potential, "nothing better was found", seen=point)
+
+
+def test_a_guess_that_falls_back_on_what_it_read_pays_once() -> None:
+    read, plain = solve(DEVICE, 0.3, 0.5, guess=Reader()), solve(DEVICE, 0.3, 0.5)
+    assert read.negf_solves == plain.negf_solves == len(read.history)
+
+
+def test_modes_that_couple_are_warned_of() -> None:
+    crooked = Device(
+        width=6.0,
+        thickness=5.0,
+        cross_section="L",
+        gate_length=6.0,
+        source_length=5.0,
+        drain_length=5.0,
+        spacing=(0.25, 0.5, 0.5),
+    )
+    assert any("modes couple" in warning for warning in solve(crooked, 0.3, 0.4, max_solves=2).warnings)
+    assert not any("modes couple" in warning for warning in solve(DEVICE, 0.3, 0.4, max_solves=2).warnings)
+
+
 def test_a_deep_well_is_warned_of() -> None:
     start = solve(DEVICE, 0.3, 0.5).potential
     bump = 0.4 * np.exp(-(((DEVICE.grid.x - 3.0) / 1.0) ** 2))[:, None, None]
