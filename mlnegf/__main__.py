@@ -14,7 +14,7 @@ import torch
 
 import mlnegf
 from mlnegf import benchmark as judging
-from mlnegf import dataset, scores
+from mlnegf import dataset, generation, scores
 from mlnegf.acceleration import SCHEMES
 from mlnegf.autoencoder import NETWORKS, save
 from mlnegf.device import CROSS_SECTIONS, Device
@@ -157,7 +157,7 @@ def _voltages(name: str, text: str) -> list[float]:
 @_workers
 def generate(profile: str, output: str, workers: int | None) -> None:
     """Solve every device of a profile at every bias, into labelled files."""
-    dataset.generate(dataset.PROFILES[profile], output, _command(), workers)
+    generation.generate(dataset.PROFILES[profile], output, _command(), workers)
 
 
 @main.command()

@@ -6,37 +6,23 @@ flight and a second run goes on behind it. The labels follow the solution from e
 them stands the first iteration: the semiclassical start, and the charge that one NEGF solve makes of it.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 import xarray
-from tqdm import tqdm
 
-from mlnegf.continuation import continuation
 from mlnegf.device import Device
-from mlnegf.files import write_whole
 from mlnegf.grid import Bools, Floats
-from mlnegf.guess import Semiclassical
-from mlnegf.problem import Problem, Work
-from mlnegf.scf import Solution
-from mlnegf.units import PER_CUBIC_CENTIMETRE
 from mlnegf.version import __version__
 
 FORMAT: Final = "mlnegf sweep 1"
 START: Final = "semiclassical; bound states filled by threshold"
 """What made the first iteration; travels with data and weights."""
-REFERENCE_TOLERANCE: Final = 1e-5
-"""Estimated error of the labels, V."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +64,8 @@ PROFILES: Final = {
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """One device at one bias, on the bounding box of its silicon.
+class FirstIteration:
+    """One device at one bias after its first NEGF solve, on the bounding box of its silicon: what a network reads.
 
     Attributes
     ----------
@@ -91,8 +77,6 @@ class Sample:
         Silicon.
     first_potential, first_charge : ndarray, (nx, ny, nz)
         Semiclassical start, V, and what one NEGF solve makes of it, nm⁻³.
-    potential, charge : ndarray, (nx, ny, nz)
-        Converged: V and nm⁻³.
     """
 
     device: Device
@@ -102,6 +86,18 @@ class Sample:
     mask: Bools
     first_potential: Floats
     first_charge: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Sample(FirstIteration):
+    """A first iteration with its answer: what a network learns from.
+
+    Attributes
+    ----------
+    potential, charge : ndarray, (nx, ny, nz)
+        Converged: V and nm⁻³.
+    """
+
     potential: Floats
     charge: Floats
 
@@ -143,154 +139,11 @@ class Case:
         return SolvedBias(self.device, self.gate, self.drain, potential, float(row["current"]))
 
     def _row(self) -> xarray.Dataset:
-        with _open(self.path) as file:
+        with open_file(self.path) as file:
             return file.sel(gate=self.gate).load()
 
 
-def generate(
-    profile: Profile, output: str | Path, command: str, workers: int | None = None, progress: bool = True
-) -> None:
-    """Solve every device of a profile at every bias, in parallel; columns already on disk are kept.
-
-    Parameters
-    ----------
-    profile : Profile
-    output : path
-        Folder of the files; made if it does not exist.
-    command : str
-        What to write into the files as their origin.
-    workers : int, optional
-        Processes, with one thread each; as many as there are cores, or devices if those are fewer, unless given.
-    progress : bool
-        Whether to draw a progress bar on stderr.
-
-    Raises
-    ------
-    ValueError
-        If a file that is already there is damaged, or was made by other code or for other parameters.
-    """
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    paths = [_path(output, *column) for column in profile.columns()]
-    for path in paths:
-        if path.exists():
-            with _open(path) as file:
-                gates = tuple(file["gate"].values.tolist())
-            if gates != profile.gates:
-                raise ValueError(
-                    f"{path}: holds gate voltages {gates}, expected the profile's {profile.gates}; choose another "
-                    "output, or delete the folder."
-                )
-    devices = (*profile.devices, *profile.unseen)
-    # The largest device first: it is the last to finish.
-    devices = tuple(sorted(devices, key=lambda device: -device.width * device.length))
-    workers = min(workers or os.cpu_count() or 1, len(devices))
-    with tqdm(total=len(paths), unit="column", desc="generating", disable=not progress) as bar:
-        if workers == 1:
-            for device in devices:
-                for _ in _sweep(device, profile, output, command):
-                    _show(bar, paths)
-            _show(bar, paths)
-            return
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-            pending: set[Future[None]] = {pool.submit(_work, device, profile, output, command) for device in devices}
-            while pending:
-                done, pending = wait(pending, timeout=1.0, return_when="FIRST_EXCEPTION")
-                for future in done:
-                    future.result()
-                _show(bar, paths)
-
-
-def _show(bar: Any, paths: Iterable[Path]) -> None:
-    bar.n = sum(path.exists() for path in paths)
-    bar.refresh()
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _work(device: Device, profile: Profile, output: Path, command: str) -> None:
-    for _ in _sweep(device, profile, output, command):
-        pass
-
-
-def _sweep(device: Device, profile: Profile, output: Path, command: str) -> Iterator[None]:
-    """Solve and store the columns of one device, yielding after each bias."""
-    known = [
-        case.solved()
-        for drain in profile.drains
-        if (path := _path(output, device, drain)).exists()
-        for case in _cases(path)
-    ]
-    column: list[Solution] = []
-    for solution in continuation(device, profile.gates, profile.drains, known=known, tolerance=REFERENCE_TOLERANCE):
-        column.append(solution)
-        if len(column) == len(profile.gates):
-            _write(_path(output, device, solution.drain), column, command)
-            column = []
-        yield
-
-
-def _path(output: Path, device: Device, drain: float) -> Path:
-    digest = hashlib.sha256(json.dumps(device.to_dict(), sort_keys=True).encode()).hexdigest()[:6]
-    folder = f"{device.thickness:g}x{device.width:g}_gate{device.gate_length:g}_{digest}"
-    return output / folder / f"drain_{drain:.4f}V.nc"
-
-
-def _write(path: Path, column: Sequence[Solution], command: str) -> None:
-    """Write one drain voltage of one device, with its first iterations."""
-    device, drain = column[0].device, column[0].drain
-    grid = device.grid
-    inside = (slice(None), *grid.box)
-    firsts = [_first_iteration(device, solution.gate, drain) for solution in column]
-    charges = [solution.charge[inside] * PER_CUBIC_CENTIMETRE for solution in column]
-    whole, box = ("gate", "x", "y", "z"), ("gate", "x", "silicon_y", "silicon_z")
-    fields: dict[str, Any] = {
-        "potential": (whole, [s.potential for s in column], {"units": "V"}),
-        "charge": (box, charges, {"units": "nm-3"}),
-        "first_potential": (box, [potential[inside] for potential, _ in firsts], {"units": "V"}),
-        "first_charge": (box, [charge[inside] for _, charge in firsts], {"units": "nm-3"}),
-    }
-    fields = {name: (dims, np.array(values, dtype=np.float32), units) for name, (dims, values, units) in fields.items()}
-    for name, unit in (("current", "A"), ("error_estimate", "V"), ("current_error", "1")):
-        fields[name] = ("gate", [getattr(s, name) for s in column], {"units": unit})
-    fields["warnings"] = ("gate", ["; ".join(s.warnings) for s in column])
-    fields["converged"] = ("gate", [int(s.converged) for s in column])
-    fields |= {name: ("gate", [getattr(s.work, name) for s in column]) for name in vars(Work())}
-    coordinates = {
-        "gate": [s.gate for s in column],
-        "x": grid.x,
-        "y": grid.y,
-        "z": grid.z,
-        "silicon_y": grid.y[grid.box[0]],
-        "silicon_z": grid.z[grid.box[1]],
-    }
-    origin = {
-        "format": FORMAT,
-        "version": __version__,
-        "device": json.dumps(device.to_dict()),
-        "drain": drain,
-        "start": START,
-        "tolerance": REFERENCE_TOLERANCE,
-        "command": command,
-        "seed": "none: every step is deterministic",
-    }
-    table = xarray.Dataset(fields, coords=coordinates, attrs=origin)
-    encoding = {
-        name: {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": (1, *table[name].shape[1:])}
-        for name in ("potential", "charge", "first_potential", "first_charge")
-    }
-    write_whole(path, lambda file: table.to_netcdf(file, engine="h5netcdf", encoding=encoding))
-
-
-def _first_iteration(device: Device, gate: float, drain: float) -> tuple[Floats, Floats]:
-    problem = Problem(device, gate, drain)
-    point = problem.evaluate(Semiclassical()(problem).potential)
-    return device.grid.unfold(point.potential), device.grid.unfold(point.charge.density)
-
-
-def _open(path: Path) -> xarray.Dataset:
+def open_file(path: Path) -> xarray.Dataset:
     """Open a file and check that it is one of ours, whole, and made by this code."""
     advice = "delete the file and run `mlnegf generate` again; it keeps what is whole"
     try:
@@ -304,8 +157,9 @@ def _open(path: Path) -> xarray.Dataset:
     return file
 
 
-def _cases(path: Path) -> list[Case]:
-    with _open(path) as file:
+def read_cases(path: Path) -> list[Case]:
+    """List the biases of one file."""
+    with open_file(path) as file:
         parameters = json.loads(file.attrs["device"])
         device = Device(**{**parameters, "spacing": tuple(parameters["spacing"])})
         drain = float(file.attrs["drain"])
@@ -328,7 +182,7 @@ def cases(directory: str | Path) -> list[Case]:
         raise ValueError(
             f"{directory}: no data files, expected some; run `mlnegf generate --output {directory}` first."
         )
-    return [case for path in paths for case in _cases(path)]
+    return [case for path in paths for case in read_cases(path)]
 
 
 @dataclass(frozen=True)

@@ -8,29 +8,14 @@ from typing import Final
 import numpy as np
 
 from mlnegf.autoencoder import Network, load, predict
-from mlnegf.dataset import START
-from mlnegf.device import Device
+from mlnegf.dataset import START, FirstIteration
 from mlnegf.doubt import doubts
-from mlnegf.grid import Bools, Floats
 from mlnegf.guess import Semiclassical, Start
 from mlnegf.problem import Problem
 from mlnegf.weights import Location
 
 FILE: Final = "autoencoder.safetensors"
 """The shipped weights, in `mlnegf/weights`."""
-
-
-@dataclass(frozen=True, eq=False)
-class FirstIteration:
-    """What a network reads; see `squares.Slices`."""
-
-    device: Device
-    gate: float
-    drain: float
-    x: Floats
-    mask: Bools
-    first_potential: Floats
-    first_charge: Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import matplotlib
 import pytest
 import torch
 
-from mlnegf import Device, LearnedGuess, Solution, dataset, solve
+from mlnegf import Device, LearnedGuess, Solution, dataset, generation, solve
 from mlnegf.autoencoder import save
 from mlnegf.dataset import Case, Profile, Sample, Splits
 from mlnegf.doubt import describe
@@ -44,7 +44,7 @@ def profile(device: Device) -> Iterator[Profile]:
 @pytest.fixture(scope="session")
 def data(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "tiny"
-    dataset.generate(profile, folder, "the tests", workers=1, progress=False)
+    generation.generate(profile, folder, "the tests", workers=1, progress=False)
     return folder
 
 

@@ -5,8 +5,8 @@ import torch
 
 from mlnegf.autoencoder import SliceAutoencoder
 from mlnegf.benchmark import Run
+from mlnegf.dataset import FirstIteration
 from mlnegf.device import Device
-from mlnegf.learned import FirstIteration
 
 RUN = Run(
     split="unseen_bias",

@@ -14,7 +14,8 @@ import xarray
 
 import mlnegf
 from mlnegf import Device, continuation, dataset, solve
-from mlnegf.dataset import Case, Profile, Splits, cases, generate, split
+from mlnegf.dataset import Case, Profile, Splits, cases, split
+from mlnegf.generation import REFERENCE_TOLERANCE, generate
 from mlnegf.guess import Semiclassical
 from mlnegf.problem import Problem
 from mlnegf.units import PER_CUBIC_CENTIMETRE
@@ -76,7 +77,7 @@ def test_every_bias_is_there_once(found: list[Case], profile: Profile) -> None:
 def test_every_label_converged(found: list[Case]) -> None:
     assert all(case.converged for case in found)
     for path in {case.path for case in found}:
-        assert read(path)["error_estimate"].max() <= dataset.REFERENCE_TOLERANCE
+        assert read(path)["error_estimate"].max() <= REFERENCE_TOLERANCE
 
 
 def test_a_file_says_where_it_comes_from(table: xarray.Dataset, device: Device) -> None:
@@ -86,7 +87,7 @@ def test_a_file_says_where_it_comes_from(table: xarray.Dataset, device: Device) 
     assert origin["version"] == mlnegf.__version__
     assert origin["command"] == "the tests"
     assert origin["start"] == dataset.START
-    assert origin["tolerance"] == dataset.REFERENCE_TOLERANCE
+    assert origin["tolerance"] == REFERENCE_TOLERANCE
 
 
 def test_every_field_has_its_unit(table: xarray.Dataset) -> None:
@@ -213,7 +214,7 @@ def test_nothing_is_generated_beside_a_truncated_file(
     assert files(copied) == before[1:]
 
 
-@pytest.mark.parametrize("name", ["mlnegf.__version__", "mlnegf.dataset.START", "mlnegf.dataset.FORMAT"])
+@pytest.mark.parametrize("name", ["mlnegf.dataset.__version__", "mlnegf.dataset.START", "mlnegf.dataset.FORMAT"])
 def test_data_of_another_version_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(name, "another")
     with pytest.raises(ValueError, match=r"drain_0.1000V.nc: made as .*expected .*'another'.*delete the file"):

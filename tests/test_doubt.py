@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from made_up import make_case
 
+from mlnegf.dataset import FirstIteration
 from mlnegf.doubt import describe, doubts, excesses, seen
-from mlnegf.learned import FirstIteration
 
 CASE = make_case()
 HIGHER = replace(CASE, gate=0.6)
