@@ -46,10 +46,10 @@ $(BUILT): $(INSTALLED) $(SOURCES) requirements.lock _config.yml _toc.yml
 lab: install  ## open the book in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=book
 
-data: install  ## generate the reduced data set (minutes)
+data: install  ## generate the reduced data set (half a minute)
 	$(BIN)/mlnegf generate --profile reduced --output data/reduced
 
-data-full: install  ## generate the full data set (hours; resumes where it stopped)
+data-full: install  ## generate the full data set (7 minutes on two cores; resumes where it stopped)
 	$(BIN)/mlnegf generate --profile full --output data/full
 
 train: install  ## train the networks on DATA (default data/reduced)
