@@ -143,7 +143,7 @@ def compare(
         "weights": _weights(weights).fingerprint if "learned" in guesses else "",
         "devices": {label(case): case.device.to_dict() for case in every},
     }
-    runs = _resume(output, identity)
+    runs = _resume(output, identity, origin)
     done = {run.key for run in runs}
     jobs = []
     for part in parts:
@@ -230,12 +230,13 @@ def _weights(path: Location | None) -> LearnedGuess:
     return LearnedGuess.pretrained() if path is None else LearnedGuess.load(path)
 
 
-def _resume(path: str | Path, identity: dict[str, Any]) -> list[Run]:
-    """Return the runs that are there, if they are of the same version, devices and weights."""
+def _resume(path: str | Path, identity: dict[str, Any], origin: dict[str, str]) -> list[Run]:
+    """Return the runs that are there, if they are of the same version, devices and weights; keep their command."""
     if not Path(path).exists():
         return []
     runs, before = read(path), json.loads(Path(path).read_text())
     identity["weights"] = identity["weights"] or before.get("weights", "")
+    origin["command"] = "; ".join(dict.fromkeys(filter(None, (before.get("command"), origin.get("command")))))
     # Through JSON, as what it is compared with.
     for name, mine in json.loads(json.dumps(identity)).items():
         if before.get(name) != mine and not (name == "weights" and not before.get(name)):
