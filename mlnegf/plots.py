@@ -50,8 +50,14 @@ MARKERS: Final = "os^Dvx"
 @contextmanager
 def _style() -> Iterator[None]:
     # Around all of a drawing: legends, titles and lines take their style when they are made, not from their axes.
-    with plt.rc_context(STYLE):  # type: ignore[arg-type]
+    # Not by rc_context: it would also undo what a notebook's backend sets when the first figure loads it.
+    parameters: Any = plt.rcParams
+    before = {name: parameters[name] for name in STYLE}
+    parameters.update(STYLE)
+    try:
         yield
+    finally:
+        parameters.update(before)
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

@@ -190,3 +190,15 @@ def test_a_figure_is_saved_as_png(draw: Draw, tmp_path: Path) -> None:
     with Image.open(tmp_path / "section.png") as image:
         assert image.format == "PNG"
         assert image.width > 500
+
+
+def test_the_style_undoes_itself_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook's backend turns on interactive mode when the first figure loads it, and needs it from then on."""
+    monkeypatch.setitem(plt.rcParams, "interactive", False)
+    size = plt.rcParams["font.size"] + 1
+    monkeypatch.setitem(plt.rcParams, "font.size", size)
+    with plots._style():
+        plt.rcParams["interactive"] = True
+        assert plt.rcParams["font.size"] == plots.STYLE["font.size"]
+    assert plt.rcParams["interactive"]
+    assert plt.rcParams["font.size"] == size
