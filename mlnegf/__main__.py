@@ -177,13 +177,13 @@ def train(data: str, output: str, epochs: int, loss: str, network: str, seed: in
         epochs, loss=loss, network=network, seed=seed, checkpoint=str(folder / "checkpoint.safetensors")
     )
     trained = fit(training, validation, settings)
-    errors = potential_error(trained.model, validation)
+    median = float(np.median(potential_error(trained.model, validation).largest))
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
     card = describe(training, dataset.START, f"{len(training)} cases in {data}") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
+    card["largest_error"] = f"{median:.6f}"
     save(folder / FILE, trained.model, card)
-    median = float(np.median(errors.largest)) * 1e3
-    click.echo(f"{folder / FILE}: validation, largest error of the potential in a case: median {median:.2f} mV")
+    click.echo(f"{folder / FILE}: validation, largest error of the potential in a case: median {median * 1e3:.2f} mV")
 
 
 @main.command()

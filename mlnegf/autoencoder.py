@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from torch.nn.functional import silu
 
+from mlnegf.dataset import FirstIteration
 from mlnegf.doubt import Ranges
 from mlnegf.grid import Floats
-from mlnegf.squares import CONDITIONS, Slices, Squares, decode, encode
+from mlnegf.squares import CONDITIONS, Squares, decode, encode
 from mlnegf.weights import Location, read_tensors, write_tensors
 
 CORRECTION_SCALE: Final = 0.1
@@ -142,7 +143,7 @@ class PlainAutoencoder(SliceAutoencoder, name="plain_autoencoder"):
         return super().correct(own, torch.zeros_like(conditions))
 
 
-def predict(model: Network, slices: Slices) -> tuple[Floats, Floats]:
+def predict(model: Network, slices: FirstIteration) -> tuple[Floats, Floats]:
     """Predict a case's converged charge, nm⁻³, and potential, V: (nx, ny, nz) on its own cells."""
     squares = encode(slices, model.size)
     with torch.no_grad():

@@ -21,7 +21,9 @@ from mlnegf.grid import Bools, Floats
 from mlnegf.version import __version__
 
 FORMAT: Final = "mlnegf sweep 1"
-START: Final = "semiclassical; bound states filled by threshold"
+FILLING: Final = "threshold"
+"""How the first iteration fills bound states; see `bound_states.FILLINGS`."""
+START: Final = f"semiclassical; bound states filled by {FILLING}"
 """What made the first iteration; travels with data and weights."""
 
 

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from mlnegf.squares import CONDITIONS, Slices, conditions
+from mlnegf.dataset import FirstIteration
+from mlnegf.squares import CONDITIONS, conditions
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -14,14 +15,14 @@ NOT_CONDITIONS: Final = ("temperature", "work_function", "semiconductor", "oxide
 """What a network is not told: it may not differ from training at all."""
 
 
-def seen(samples: Iterable[Slices]) -> Ranges:
+def seen(samples: Iterable[FirstIteration]) -> Ranges:
     """Return the least and largest of every condition over samples, in the units of `CONDITIONS`."""
     extremes = [(values.min(axis=0), values.max(axis=0)) for values in map(conditions, samples)]
     low, high = (np.array(side) for side in zip(*extremes, strict=True))
     return dict(zip(CONDITIONS, zip(low.min(axis=0).tolist(), high.max(axis=0).tolist(), strict=True), strict=True))
 
 
-def excesses(ranges: Ranges, slices: Slices) -> dict[str, float]:
+def excesses(ranges: Ranges, slices: FirstIteration) -> dict[str, float]:
     """Return how far each condition of a case lies outside its range, relative to the range's width.
 
     A condition that never varied in training is measured against the unit change of `CONDITIONS`.
@@ -35,7 +36,7 @@ def excesses(ranges: Ranges, slices: Slices) -> dict[str, float]:
     return result
 
 
-def doubts(metadata: Mapping[str, str], slices: Slices) -> list[str]:
+def doubts(metadata: Mapping[str, str], slices: FirstIteration) -> list[str]:
     """Say what of a case lies outside the training that a file's metadata describes; empty if nothing does."""
     ranges, values = json.loads(metadata["ranges"]), dict(zip(CONDITIONS, conditions(slices).T, strict=True))
     words = [
@@ -52,7 +53,7 @@ def doubts(metadata: Mapping[str, str], slices: Slices) -> list[str]:
     return words
 
 
-def describe(samples: Iterable[Slices], start: str, data: str) -> dict[str, str]:
+def describe(samples: Iterable[FirstIteration], start: str, data: str) -> dict[str, str]:
     """Write what must travel with the weights: the start, the data, and what was seen in training."""
     samples = list(samples)
     trained_for = {name: sorted({getattr(s.device, name) for s in samples}, key=str) for name in NOT_CONDITIONS}

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 
 from mlnegf.autoencoder import Network, load, predict
-from mlnegf.dataset import START, FirstIteration
+from mlnegf.dataset import FILLING, START, FirstIteration
 from mlnegf.doubt import doubts
 from mlnegf.guess import Semiclassical, Start
+from mlnegf.poisson import PoissonError
 from mlnegf.problem import Problem
 from mlnegf.weights import Location
 
@@ -78,7 +79,7 @@ class LearnedGuess:
         before = grid.unfold(start.potential)
         question = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], np.empty(0))
         reasons = doubts(self.metadata, question)
-        if problem.filling not in START:
+        if problem.filling != FILLING:
             reasons.append(f"filling = {problem.filling!r} was not trained")
         if reasons:
             return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
@@ -93,6 +94,6 @@ class LearnedGuess:
         density[inside] = charge
         try:
             return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=point)
-        except RuntimeError as error:
+        except PoissonError as error:
             words = f"the learned guess was not used: no potential fits its prediction ({error})"
             return Start(start.potential, words, point)

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
 
-from mlnegf.device import Device
+from mlnegf.dataset import FirstIteration
 from mlnegf.grid import Bools, Floats
 from mlnegf.losses import Cell
 from mlnegf.rescale import rescale
@@ -37,39 +37,7 @@ CONDITIONS: Final[dict[str, tuple[float, float]]] = {
 }
 
 
-class Slices(Protocol):
-    """One device at one bias after its first NEGF solve, on the bounding box of its silicon.
-
-    Attributes
-    ----------
-    device : Device
-    gate, drain : float
-        V.
-    x : ndarray, (nx,)
-        Slice centres from the source end, nm; equally spaced.
-    mask : ndarray of bool, (ny, nz)
-        Silicon; y along the width, z along the thickness.
-    first_potential, first_charge : ndarray, (nx, ny, nz)
-        The start potential, V, and the charge that NEGF makes of it, nm⁻³.
-    """
-
-    @property
-    def device(self) -> Device: ...  # noqa: D102
-    @property
-    def gate(self) -> float: ...  # noqa: D102
-    @property
-    def drain(self) -> float: ...  # noqa: D102
-    @property
-    def x(self) -> Floats: ...  # noqa: D102
-    @property
-    def mask(self) -> Bools: ...  # noqa: D102
-    @property
-    def first_potential(self) -> Floats: ...  # noqa: D102
-    @property
-    def first_charge(self) -> Floats: ...  # noqa: D102
-
-
-def conditions(slices: Slices) -> Floats:
+def conditions(slices: FirstIteration) -> Floats:
     """Say where each slice stands, in the order and units of `CONDITIONS`: (nx, conditions).
 
     Filling is the silicon's part of its bounding box; the three distances are signed, positive towards the drain, from
@@ -130,7 +98,7 @@ class Squares:
         return torch.where(self.fraction > 0, density, 0.0)
 
 
-def encode(slices: Slices, size: int, dtype: torch.dtype = torch.float64) -> Squares:
+def encode(slices: FirstIteration, size: int, dtype: torch.dtype = torch.float64) -> Squares:
     """Bring a case to the square."""
     mask, device = slices.mask, slices.device
     offset, scale = np.array(list(CONDITIONS.values())).T
@@ -162,7 +130,7 @@ def silicon_average(field: Floats, mask: Bools, size: int) -> Floats:
 
 
 def decode(
-    slices: Slices, squares: Squares, log_ratio: torch.Tensor, correction: torch.Tensor
+    slices: FirstIteration, squares: Squares, log_ratio: torch.Tensor, correction: torch.Tensor
 ) -> tuple[Floats, Floats]:
     """Bring the two corrections back to the device's own cells and apply them there.
 

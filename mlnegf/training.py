@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,24 +19,16 @@ from torch import nn
 from tqdm import tqdm
 
 from mlnegf.autoencoder import NETWORKS, Network, predict
+from mlnegf.dataset import Sample
 from mlnegf.doubt import seen
 from mlnegf.grid import Floats
 from mlnegf.losses import LOSSES, Loss, weighted_mean
-from mlnegf.squares import Slices, Squares, cell_average, encode, silicon_average
+from mlnegf.squares import Squares, cell_average, encode, silicon_average
 from mlnegf.weights import read_tensors, write_tensors
 
 NOTICEABLE_POTENTIAL: Final = 0.01
 """Potential error, V, that counts as one: a tenth of a large correction."""
 CHECKPOINT: Final = "mlnegf training run"
-
-
-class Sample(Slices, Protocol):
-    """A case with its answer: converged potential, V, and charge, nm⁻³, both (nx, ny, nz)."""
-
-    @property
-    def potential(self) -> Floats: ...  # noqa: D102
-    @property
-    def charge(self) -> Floats: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
