@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import brentq
 
-from mlnegf.transport import Chains, Contacts
+from mlnegf.chains import Chains
+from mlnegf.contacts import Contacts
 
 Tensor = torch.Tensor
 Floats = NDArray[np.float64]

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from mlnegf.bound_states import BoundStates, bound_states
+from mlnegf.chains import Chains, Injected, hopping_energy, inject
+from mlnegf.contacts import Contacts
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.response import ChainResponse, chain_response, local_slope
 from mlnegf.subbands import Subbands, TransverseBasis, cell_densities, solve_subbands, transverse_basis
-from mlnegf.transport import Chains, Contacts, Injected, hopping_energy, inject
 
 Tensor = torch.Tensor
 
@@ -27,7 +28,7 @@ class Negf:
     filling : str
         Rule of `bound_states.FILLINGS`.
     tolerance : float
-        Of the energy quadrature, see `transport.inject`.
+        Of the energy quadrature, see `chains.inject`.
     left_out : float
         Largest share of the charge that subbands may hold and still be dropped.
     """

@@ -1,6 +1,6 @@
 """Exact linear response of the charge and the current of uncoupled subbands to their subband energies.
 
-With G(x, x') = u(x_<) v(x_>)/D (see `transport`) first-order perturbation, δG = −G δM G with M = E − H − Σ, gives
+With G(x, x') = u(x_<) v(x_>)/D (see `chains`) first-order perturbation, δG = −G δM G with M = E − H − Σ, gives
 
     δ|G(x, 0)|² = −2 Re Σ_x' G*(x, 0) G(x, x') δM(x') G(x', 0),
 
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from mlnegf.bound_states import BoundStates, self_energy
-from mlnegf.transport import Chains, Contacts, Injected
+from mlnegf.chains import Chains, Injected
+from mlnegf.contacts import Contacts
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 Tensor = torch.Tensor
@@ -38,7 +39,7 @@ class ChainResponse:
 
 
 def chain_response(chains: Chains, contacts: Contacts, injected: Injected, bound: BoundStates) -> ChainResponse:
-    """Differentiate `transport.inject` and the bound states' density."""
+    """Differentiate `chains.inject` and the bound states' density."""
     response = _injected_response(chains, contacts, injected)
     kernel = response.density.numpy()
     for index, mode in enumerate(bound.mode):

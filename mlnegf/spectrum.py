@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mlnegf.chains import scattering_states
 from mlnegf.grid import Floats
 from mlnegf.problem import Problem
 from mlnegf.scf import Solution
-from mlnegf.transport import scattering_states
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 

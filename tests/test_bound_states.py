@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mlnegf.bound_states import FILLINGS, bound_states
-from mlnegf.transport import Chains, Contacts, hopping_energy, inject
+from mlnegf.chains import Chains, hopping_energy, inject
+from mlnegf.contacts import Contacts
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))

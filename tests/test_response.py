@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from mlnegf.bound_states import bound_states
+from mlnegf.chains import Chains, hopping_energy, inject
+from mlnegf.contacts import Contacts
 from mlnegf.device import Device
 from mlnegf.negf import Negf
 from mlnegf.response import chain_response
-from mlnegf.transport import Chains, Contacts, hopping_energy, inject
 
 X = (np.arange(80) + 0.5) * 0.25
 DIRECTION = torch.as_tensor(np.cos(X / 3 + 1))[None]

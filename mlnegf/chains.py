@@ -16,6 +16,7 @@ from functools import cached_property
 
 import torch
 
+from mlnegf.contacts import Contacts
 from mlnegf.quadrature import EnergyPoints, Panels, energy_points, first_panels, refine
 from mlnegf.units import CONDUCTANCE_QUANTUM, HBAR2_OVER_2M0
 
@@ -52,26 +53,6 @@ class Chains:
 def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
     """Return t = ħ²/(2 m a²) in eV for a mass in m₀ and a spacing in nm."""
     return torch.as_tensor(HBAR2_OVER_2M0 / spacing**2) / torch.as_tensor(mass, dtype=torch.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class Contacts:
-    """Fermi levels of source and drain (eV) and kT (eV)."""
-
-    source: float
-    drain: float
-    kT: float
-
-    def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
-        """Fermi functions of source and drain."""
-        return (
-            torch.sigmoid((self.source - energy) / self.kT),
-            torch.sigmoid((self.drain - energy) / self.kT),
-        )
-
-    def slope(self, occupation: Tensor) -> Tensor:
-        """∂f/∂E of a Fermi function of value `occupation`, 1/eV."""
-        return -occupation * (1 - occupation) / self.kT
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,27 @@
+"""The two reservoirs: how source and drain fill the states they inject into."""
+
+from dataclasses import dataclass
+
+import torch
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Contacts:
+    """Fermi levels of source and drain (eV) and kT (eV)."""
+
+    source: float
+    drain: float
+    kT: float
+
+    def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
+        """Fermi functions of source and drain."""
+        return (
+            torch.sigmoid((self.source - energy) / self.kT),
+            torch.sigmoid((self.drain - energy) / self.kT),
+        )
+
+    def slope(self, occupation: Tensor) -> Tensor:
+        """∂f/∂E of a Fermi function of value `occupation`, 1/eV."""
+        return -occupation * (1 - occupation) / self.kT
