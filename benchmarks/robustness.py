@@ -1,0 +1,172 @@
+"""Random devices at random biases, cold: who arrives, where, after how much work, and how honest is the estimate.
+
+    python benchmarks/robustness.py --cases 300 --output data/robustness.jsonl --workers 2
+    python benchmarks/robustness.py --output data/robustness.jsonl --report
+
+Every case has a reference of 1e-7 V, reached by raising the drain voltage from equilibrium, where the solution is
+unique. A run that was stopped goes on where it was; other seeds draw other devices.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import mlnegf
+from mlnegf.guess import ExtrapolatedBias
+
+TOLERANCE = 1e-4
+"""Of the runs that are judged, V."""
+
+WRONG_BRANCH = 5e-3
+"""A certified potential farther than this from the reference is another solution, V."""
+
+
+def draw(seed: int, index: int, spacing: float = 0.5) -> tuple[mlnegf.Device, float, float]:
+    """Draw a device, a gate and a drain voltage."""
+    chance = np.random.default_rng([seed, index])
+    device = mlnegf.Device(
+        width=round(chance.uniform(3.0, 12.0), 1),
+        thickness=round(chance.uniform(3.0, 6.0), 1),
+        gate_length=0.5 * round(chance.uniform(6.0, 30.0) / 0.5),
+        doping=round(5e19 * 4 ** chance.uniform(), -17),
+        temperature=round(chance.uniform(77.0, 400.0)),
+        spacing=(spacing,) * 3,
+    )
+    return device, round(chance.uniform(0.0, 0.8), 3), round(chance.uniform(0.0, 0.8), 3)
+
+
+def follow(device: mlnegf.Device, gate: float, drain: float, step: float = 0.1) -> mlnegf.Solution:
+    """Raise the drain voltage from equilibrium; steps that fail are halved, down to 5 mV."""
+    line = [mlnegf.solve(device, gate, 0.0)]
+    while line[-1].drain < drain and line[-1].converged:
+        guess = ExtrapolatedBias(*line[-2:]) if len(line) > 1 else line[-1]
+        wanted = min(line[-1].drain + step, drain)
+        solution = mlnegf.solve(device, gate, wanted, guess, max_solves=12)
+        if solution.converged:
+            line.append(solution)
+        elif step > 5e-3:
+            step /= 2
+        else:
+            return solution
+    return mlnegf.solve(device, gate, drain, line[-1], tolerance=1e-7, max_solves=30)
+
+
+def judged(solution: mlnegf.Solution, reference: mlnegf.Solution) -> dict[str, Any]:
+    """Compare a run with the reference."""
+    error = float(abs(solution.potential - reference.potential).max())
+    return {
+        "status": solution.status.split(":")[0],
+        "converged": solution.converged,
+        "error": error,
+        "error_estimate": solution.error_estimate,
+        "current_error": abs(solution.current / reference.current - 1) if reference.current else 0.0,
+        "work": vars(solution.work),
+        "warnings": solution.warnings,
+    }
+
+
+def case(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dict[str, Any]:
+    """Run one case."""
+    torch.set_num_threads(1)
+    device, gate, drain = draw(seed, index, spacing)
+    mlnegf.solve(device, 0.0, 0.0, max_solves=1)  # operators are made once for a device; not part of any run
+    reference = follow(device, gate, drain)
+    runs = {scheme: mlnegf.solve(device, gate, drain, scheme=scheme, tolerance=TOLERANCE) for scheme in schemes}
+    if reference.converged:
+        before = [mlnegf.solve(device, gate - shift, drain, reference, tolerance=1e-5) for shift in (0.1, 0.05)]
+        runs["extrapolated"] = mlnegf.solve(device, gate, drain, ExtrapolatedBias(*before), tolerance=TOLERANCE)
+    return {
+        "seed": seed,
+        "index": index,
+        "spacing": spacing,
+        "version": mlnegf.__version__,
+        "device": device.to_dict(),
+        "gate": gate,
+        "drain": drain,
+        "reference": {
+            "converged": reference.converged,
+            "error_estimate": reference.error_estimate,
+            "warnings": reference.warnings,
+            "current": reference.current,
+        },
+        "runs": {name: judged(solution, reference) for name, solution in runs.items()},
+    }
+
+
+def outcome(run: dict[str, Any]) -> str:
+    """Say in a word how a run ended."""
+    if not run["converged"]:
+        return "failed"
+    if run["error"] > WRONG_BRANCH:
+        return "other branch"
+    return "right" if run["error"] <= TOLERANCE else "missed"
+
+
+def report(path: Path) -> Iterator[str]:
+    """Lines of the table."""
+    cases = [json.loads(line) for line in path.read_text().splitlines()]
+    good = [case for case in cases if case["reference"]["converged"]]
+    yield f"{len(cases)} cases, {len(good)} with a reference"
+    yield f"{'run':14}{'right':>7}{'failed':>8}{'missed':>8}{'branch':>8}   charge evaluations median (95 %)  linearised  Poisson  seconds"
+    for name in sorted({name for case in good for name in case["runs"]}):
+        runs = [case["runs"][name] for case in good if name in case["runs"]]
+        words = [outcome(run) for run in runs]
+        work = {
+            kind: np.array(
+                [run["work"][kind] if word == "right" else np.inf for run, word in zip(runs, words, strict=True)]
+            )
+            for kind in runs[0]["work"]
+        }
+        quantiles = {kind: np.quantile(values, (0.5, 0.95), method="higher") for kind, values in work.items()}
+        counts = [words.count(word) for word in ("right", "failed", "missed", "other branch")]
+        yield (
+            f"{name:14}"
+            + "".join(f"{count:8d}" for count in counts)
+            + "   "
+            + "   ".join(f"{low:.4g} ({high:.4g})" for low, high in quantiles.values())
+        )
+        ratio = [
+            run["error_estimate"] / run["error"]
+            for run, word in zip(runs, words, strict=True)
+            if word == "right" and run["error"] > 1e-6
+        ]
+        if ratio:
+            inside = np.mean([0.5 <= value <= 2 for value in ratio])
+            yield f"{'':14}estimate over error (errors over 1 μV, {len(ratio)}): within a factor 2 in {inside:.1%}; 5 % {np.quantile(ratio, 0.05):.2f}, median {np.median(ratio):.2f}, 95 % {np.quantile(ratio, 0.95):.2f}"
+
+
+@click.command()
+@click.option("--cases", default=300, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--spacing", default=0.5, show_default=True, help="of the grid, nm")
+@click.option("--schemes", default="auto,anderson,gummel", show_default=True, help="run cold")
+@click.option("--workers", default=2, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("data/robustness.jsonl"), show_default=True)
+@click.option("--report", "only_report", is_flag=True, help="print the table of what is there")
+def main(cases: int, seed: int, spacing: float, schemes: str, workers: int, output: Path, only_report: bool) -> None:
+    """Run the cases that OUTPUT does not hold yet, and print the table."""
+    if not only_report:
+        done = {json.loads(line)["index"] for line in output.read_text().splitlines()} if output.exists() else set()
+        with (
+            ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
+            output.open("a") as file,
+        ):
+            wanted = [index for index in range(cases) if index not in done]
+            jobs = [pool.submit(case, seed, index, spacing, tuple(schemes.split(","))) for index in wanted]
+            for job in tqdm(as_completed(jobs), total=len(jobs), unit="case"):
+                file.write(json.dumps(job.result()) + "\n")
+                file.flush()
+    for line in report(output):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The full effective-mass lattice: every cell an orbital, slices along x the blocks."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mlnegf.leads import Lead
+from mlnegf.transport import System
+
+Tensor = torch.Tensor
+
+
+def cubic_lattice(
+    potential: NDArray[np.float64],
+    hopping: float | tuple[float, float, float] = 1.0,
+    flux: float = 0.0,
+    mask: NDArray[np.bool_] | None = None,
+) -> System:
+    """Lay a potential on a cubic lattice with hard walls; the leads continue the first and the last slice.
+
+    H = Σ_axis 2t_axis + U on site and −t_axis between neighbours.
+
+    Parameters
+    ----------
+    potential : ndarray, (nx, ny, nz)
+        U, in any energy unit; transport along x.
+    hopping : float or three
+        t along x, y and z, ħ²/(2 m a²) for a mass m and a spacing a.
+    flux : float
+        Of a magnetic field along z through one cell (x, y), in flux quanta h/e: Peierls phases exp(2πi·flux·j) on the
+        bonds along x, j counted from the middle row. They are the same in every slice, so the leads may carry them.
+    mask : ndarray of bool, (ny, nz), optional
+        Cells of the section that exist; all of them unless given.
+
+    Returns
+    -------
+    System
+        Blocks of one orbital for each cell of the section, row-major.
+    """
+    tx, ty, tz = (hopping,) * 3 if isinstance(hopping, (int, float)) else hopping
+    values = torch.as_tensor(potential, dtype=torch.float64)
+    nx, ny, nz = values.shape
+
+    def line(size: int, t: float) -> Tensor:
+        return torch.diag(torch.full((size,), 2 * t)) - t * (
+            torch.diag(torch.ones(size - 1), 1) + torch.diag(torch.ones(size - 1), -1)
+        )
+
+    across = torch.kron(line(ny, ty).double(), torch.eye(nz).double()) + torch.kron(
+        torch.eye(ny).double(), line(nz, tz).double()
+    )
+    inside = torch.arange(ny * nz) if mask is None else torch.as_tensor(np.flatnonzero(mask))
+    diagonal = across[inside][:, inside] + torch.diag_embed(values.reshape(nx, -1)[:, inside] + 2 * tx)
+    bond = torch.full((len(inside),), -tx, dtype=torch.float64)
+    if flux:
+        row = (inside // nz).double() - (ny - 1) / 2
+        bond = bond * torch.exp(2j * torch.pi * flux * row)
+    upper = torch.diag(bond).expand(nx - 1, -1, -1)
+    ends = [Lead(diagonal[end].to(bond.dtype), upper[0]) for end in (0, -1)]
+    return System(diagonal.to(bond.dtype), upper, *ends)

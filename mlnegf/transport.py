@@ -1,0 +1,420 @@
+"""Ballistic transport through any block-tridiagonal Hamiltonian between two half-infinite leads.
+
+The device is (sites, block, block): `diagonal` ⟨n|H|n⟩ and `upper` ⟨n|H|n+1⟩. Its scattering states are
+
+    ψ = G W,    G = (E S − H − Σ_L − Σ_R)⁻¹,    Γ = W W†,
+
+W having one column for each open mode of a lead: A_L = G Γ_L G† = ψ_L ψ_L†, T = |W_R† ψ_L|². So the full G is never
+formed; blocks are eliminated from left to right and only the few columns of W are solved for, all energies at once.
+
+If H is real, so is all of G⁻¹ but the broadening: G⁻¹ = B + (i/2) W W†, W = [W_L W_R]. Then the elimination runs on
+the real B, at a quarter of the work, and with X = B⁻¹W and the reaction matrix K = W†X follows ψ = X (1 + iK/2)⁻¹.
+Its S-matrix is unitary whatever the rounding in K. Blocks are eliminated without pivoting between them; what that
+costs in digits, where a part of the device resonates, is won back by iterative refinement.
+
+Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3; Lane & Thomas, Rev. Mod. Phys. 30, 257 (1958).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from mlnegf.leads import Lead, SelfEnergy, self_energy
+
+Tensor = torch.Tensor
+
+MEMORY = 2**28
+"""Bytes of eliminated blocks kept at a time; energies are taken in batches that fit."""
+
+REFINED = 1e-13
+"""Relative residual at which refinement stops."""
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A device between its leads.
+
+    Attributes
+    ----------
+    diagonal : Tensor, (sites, block, block)
+        ⟨n|H|n⟩, Hermitian; any energy unit.
+    upper : Tensor, (sites − 1, block, block)
+        ⟨n|H|n+1⟩.
+    left, right : Lead
+    overlap, overlap_upper : Tensor, optional
+        ⟨n|S|n⟩ and ⟨n|S|n+1⟩, as `diagonal` and `upper`; unit matrix and zero unless given.
+    """
+
+    diagonal: Tensor
+    upper: Tensor
+    left: Lead
+    right: Lead
+    overlap: Tensor | None = None
+    overlap_upper: Tensor | None = None
+
+    @staticmethod
+    def of(
+        diagonal: Any,
+        upper: Any,
+        left_lead: Lead | Sequence[Any],
+        right_lead: Lead | Sequence[Any],
+        overlap: Sequence[Any] | None = None,
+    ) -> "System":
+        """Check the blocks and bring them to one type.
+
+        Raises
+        ------
+        ValueError
+            Naming the argument, its shape and the shape expected.
+        """
+        blocks = torch.as_tensor(diagonal)
+        if blocks.ndim != 3 or blocks.shape[1] != blocks.shape[2] or len(blocks) < 2:
+            raise ValueError(
+                f"transport: diagonal has shape {tuple(blocks.shape)}, expected (sites, block, block) with 2 sites or "
+                "more; repeat a lead's block for a shorter device."
+            )
+        sites, block, _ = blocks.shape
+        named = {"upper": (upper, (sites - 1, block, block))}
+        for side, lead in (("left_lead", left_lead), ("right_lead", right_lead)):
+            parts = vars(lead).values() if isinstance(lead, Lead) else lead
+            for name, part in zip(("onsite", "hopping", "overlap", "overlap_hopping"), parts, strict=False):
+                named[f"{side} {name}"] = (part, (block, block))
+        if overlap is not None:
+            named |= {"overlap[0]": (overlap[0], (sites, block, block)), "overlap[1]": (overlap[1], (sites - 1, block, block))}
+        given = {"diagonal": blocks}
+        for name, (value, shape) in named.items():
+            if value is None:
+                continue
+            given[name] = torch.as_tensor(value)
+            if tuple(given[name].shape) != shape:
+                raise ValueError(f"transport: {name} has shape {tuple(given[name].shape)}, expected {shape}.")
+        for name, value in given.items():
+            if not bool(torch.isfinite(value.abs()).all()):
+                raise ValueError(f"transport: {name} has entries that are not finite; remove NaN and inf.")
+        for name in given.keys() & {"diagonal", "left_lead onsite", "right_lead onsite"}:
+            skew = float((given[name] - given[name].mH).abs().max())
+            if skew > 1e-9 * float(given[name].abs().max()):
+                raise ValueError(f"transport: {name} differs from its adjoint by {skew:.1e}, expected Hermitian blocks.")
+        kind = torch.complex128 if any(value.is_complex() for value in given.values()) else torch.float64
+        tensors = {name: value.to(kind) for name, value in given.items()}
+
+        def lead_of(side: str) -> Lead:
+            names = ("onsite", "hopping", "overlap", "overlap_hopping")
+            return Lead(*(tensors.get(f"{side} {name}") for name in names))  # type: ignore[arg-type]
+
+        return System(
+            tensors["diagonal"],
+            tensors["upper"],
+            lead_of("left_lead"),
+            lead_of("right_lead"),
+            tensors.get("overlap[0]"),
+            tensors.get("overlap[1]"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteringStates:
+    """What both leads inject at Q energies.
+
+    Attributes
+    ----------
+    from_left, from_right : complex Tensor, (Q, sites, block, p)
+        ψ = G W of each open mode; |ψ|² is a local density of states times 2π. Columns beyond the open modes are zero.
+    left, right : SelfEnergy
+    system : System
+    """
+
+    from_left: Tensor
+    from_right: Tensor
+    left: SelfEnergy
+    right: SelfEnergy
+    system: System
+
+    @cached_property
+    def left_injected(self) -> Tensor:
+        """Diagonal of A_L = G Γ_L G†, (Q, sites, block), 1/energy."""
+        return self.from_left.abs().square().sum(-1)
+
+    @cached_property
+    def right_injected(self) -> Tensor:
+        """Diagonal of A_R = G Γ_R G†, (Q, sites, block), 1/energy."""
+        return self.from_right.abs().square().sum(-1)
+
+    @cached_property
+    def transmission(self) -> Tensor:
+        """T = Tr Γ_L G Γ_R G†, (Q,)."""
+        return (self._adjoint(self.right) @ self.from_left[:, -1]).abs().square().sum((-2, -1))
+
+    @cached_property
+    def reflection(self) -> Tensor:
+        """Probability, summed over the left lead's open modes, to return to the left lead, (Q,).
+
+        Open modes − T, but worked out by itself: r = 1 − i W_L† ψ_L.
+        """
+        back = self._adjoint(self.left) @ self.from_left[:, 0]
+        is_open = (self.left.injection.abs().amax(-2) > 0).to(back.dtype)
+        return (torch.diag_embed(is_open) - 1j * back).abs().square().sum((-2, -1))
+
+    @staticmethod
+    def _adjoint(lead: SelfEnergy) -> Tensor:
+        return lead.injection.mH.to(torch.complex128)
+
+    @property
+    def open_modes(self) -> tuple[Tensor, Tensor]:
+        """Number of open modes of the left and of the right lead, (Q,)."""
+        left, right = ((lead.injection.abs().amax(-2) > 0).sum(-1) for lead in (self.left, self.right))
+        return left, right
+
+    def spectral_function(self, site: int) -> Tensor:
+        """Return the block ⟨site|A|site⟩ = i(G − G†), (Q, block, block), of the states that the leads inject."""
+        left, right = self.from_left[:, site], self.from_right[:, site]
+        return left @ left.mH + right @ right.mH
+
+    def local_current(self) -> Tensor:
+        """Transmission that the left lead's waves carry out of every orbital to the next slice, (Q, sites − 1, block).
+
+        Its sum over a slice is T, for every slice. Without overlap matrices.
+        """
+        ahead = self.system.upper.to(torch.complex128) @ self.from_left[:, 1:]
+        return -2 * (self.from_left[:, :-1].conj() * ahead).imag.sum(-1)
+
+
+def scattering_states(
+    energies: Tensor, system: System, broadening: float = 1e-10
+) -> Iterator[tuple[slice, ScatteringStates]]:
+    """Solve for all that both leads inject, batch by batch.
+
+    Parameters
+    ----------
+    energies : Tensor, (Q,)
+        In the unit of the Hamiltonian. At a lead's band edge the states are singular.
+    system : System
+    broadening : float
+        Of leads without a closed form, see `leads.self_energy`.
+
+    Yields
+    ------
+    slice, ScatteringStates
+        The energies of the batch, and their states.
+    """
+    sites, block, _ = system.diagonal.shape
+    size = max(1, MEMORY // (sites * block**2 * system.diagonal.element_size()))
+    for start in range(0, len(energies), size):
+        batch = slice(start, min(start + size, len(energies)))
+        yield batch, _states(energies[batch], system, broadening)
+
+
+def _states(energies: Tensor, system: System, broadening: float) -> ScatteringStates:
+    left = self_energy(energies, system.left, "left", broadening)
+    right = self_energy(energies, system.right, "right", broadening)
+    split = left.injection.shape[-1]
+    if system.diagonal.is_complex():
+        waves = _Elimination(energies, system, left.matrix, right.matrix).waves(left, right)
+    else:
+        real = _Elimination(energies, system, left.shift, right.shift).waves(left, right)
+        reaction = left.injection.mT @ real[:, 0], right.injection.mT @ real[:, -1]
+        unit = torch.eye(real.shape[-1], dtype=torch.complex128, device=real.device)
+        broadened = torch.linalg.inv(unit + 0.5j * torch.cat(reaction, -2))[:, None]
+        waves = torch.complex(real @ broadened.real, real @ broadened.imag)
+    return ScatteringStates(waves[..., :split], waves[..., split:], left, right, system)
+
+
+class _Elimination:
+    """Block elimination, left to right, of Q matrices E S − H − Σ at once.
+
+    Attributes
+    ----------
+    inverses : list of Tensor, (Q, block, block)
+        Of the diagonal blocks that are left when everything to their left is gone.
+    """
+
+    def __init__(self, energies: Tensor, system: System, left: Tensor, right: Tensor) -> None:
+        energy = energies[:, None, None].to(system.diagonal.dtype)
+        self.system, self.energy, self.ends = system, energy, (left, right)
+        # Couplings along one orbital each, as on a cubic lattice, are multiplied as vectors.
+        along = system.upper.diagonal(dim1=-2, dim2=-1)
+        plain = system.overlap_upper is None and bool((torch.diag_embed(along) == system.upper).all())
+        self.along = along if plain else None
+        self.inverses: list[Tensor] = []
+        inverse = torch.empty(0)
+        for n in range(len(system.diagonal)):
+            matrix = self._diagonal(n)
+            if n and self.along is not None:
+                link = self.along[n - 1]
+                matrix = matrix - link.conj()[:, None] * inverse * link
+            elif n:
+                link = self._upper(n - 1)
+                matrix = matrix - link.mH @ inverse @ link
+            inverse = torch.linalg.inv(matrix)
+            self.inverses.append(inverse)
+
+    def _diagonal(self, n: int) -> Tensor:
+        system = self.system
+        if system.overlap is None:
+            matrix = (-system.diagonal[n]).repeat(len(self.energy), 1, 1)
+            matrix.diagonal(dim1=-2, dim2=-1).add_(self.energy[..., 0])
+        else:
+            matrix = self.energy * system.overlap[n] - system.diagonal[n]
+        if n == 0:
+            matrix = matrix - self.ends[0]
+        if n == len(system.diagonal) - 1:
+            matrix = matrix - self.ends[1]
+        return matrix
+
+    def _upper(self, n: int) -> Tensor:
+        """H − E S above the diagonal: minus the entry of the matrix that is inverted."""
+        if self.system.overlap_upper is None:
+            return self.system.upper[n]
+        return self.system.upper[n] - self.energy * self.system.overlap_upper[n]
+
+    def _ahead(self, n: int, waves: Tensor) -> Tensor:
+        return self.along[n][:, None] * waves if self.along is not None else self._upper(n) @ waves
+
+    def _behind(self, n: int, waves: Tensor) -> Tensor:
+        return self.along[n].conj()[:, None] * waves if self.along is not None else self._upper(n).mH @ waves
+
+    def waves(self, left: SelfEnergy, right: SelfEnergy) -> Tensor:
+        """Solve for the columns of [W_L W_R], (Q, sites, block, p)."""
+        sites = len(self.inverses)
+        shape = (len(self.energy), sites, left.injection.shape[1], left.injection.shape[2] + right.injection.shape[2])
+        source = torch.zeros(shape, dtype=self.energy.dtype, device=self.energy.device)
+        source[:, 0, :, : left.injection.shape[2]] = left.injection
+        source[:, -1, :, left.injection.shape[2] :] = right.injection
+        if shape[-1] == 0:
+            return source
+        solution = self._substitute(source)
+        size = float(source.abs().max())
+        last = float("inf")
+        for _ in range(4):
+            residual = source - self._apply(solution)
+            left_over = float(residual.abs().max()) / size
+            if left_over < REFINED or left_over > last / 2:
+                break
+            solution, last = solution + self._substitute(residual), left_over
+        return solution
+
+    def _substitute(self, source: Tensor) -> Tensor:
+        folded = [source[:, 0]]
+        for n, inverse in enumerate(self.inverses[:-1]):
+            folded.append(source[:, n + 1] + self._behind(n, inverse @ folded[n]))
+        solution = [self.inverses[-1] @ folded[-1]]
+        for n in range(len(self.inverses) - 2, -1, -1):
+            solution.append(self.inverses[n] @ (folded[n] + self._ahead(n, solution[-1])))
+        return torch.stack(solution[::-1], 1)
+
+    def _apply(self, waves: Tensor) -> Tensor:
+        product = [self._diagonal(n) @ waves[:, n] for n in range(waves.shape[1])]
+        for n in range(waves.shape[1] - 1):
+            product[n] = product[n] - self._ahead(n, waves[:, n + 1])
+            product[n + 1] = product[n + 1] - self._behind(n, waves[:, n])
+        return torch.stack(product, 1)
+
+
+def transmission(
+    energies: Any,
+    diagonal: Any,
+    upper: Any,
+    left_lead: Lead | Sequence[Any],
+    right_lead: Lead | Sequence[Any],
+    overlap: Sequence[Any] | None = None,
+    broadening: float = 1e-10,
+) -> Any:
+    """Transmission T = Tr Γ_L G Γ_R G† at every energy.
+
+    Parameters
+    ----------
+    energies : array, (Q,)
+        In the unit of the Hamiltonian.
+    diagonal : array, (sites, block, block)
+        ⟨n|H|n⟩.
+    upper : array, (sites − 1, block, block)
+        ⟨n|H|n+1⟩.
+    left_lead, right_lead : Lead or (onsite, hopping)
+        Blocks ⟨n|H|n⟩ and ⟨n|H|n+1⟩ of the leads, both read from left to right; the hopping also couples lead and
+        device. With overlaps: (onsite, hopping, overlap, overlap hopping).
+    overlap : pair of arrays, optional
+        ⟨n|S|n⟩ and ⟨n|S|n+1⟩ of the device.
+    broadening : float
+        Of leads without a closed form, see `leads.self_energy`.
+
+    Returns
+    -------
+    array, (Q,)
+        A tensor if `energies` or `diagonal` is one, otherwise a NumPy array.
+    """
+    points = _points(energies)
+    system = System.of(diagonal, upper, left_lead, right_lead, overlap)
+    parts = [states.transmission for _, states in scattering_states(points, system, broadening)]
+    return _like(torch.cat(parts), energies, diagonal)
+
+
+def density_of_states(
+    energies: Any,
+    diagonal: Any,
+    upper: Any,
+    left_lead: Lead | Sequence[Any],
+    right_lead: Lead | Sequence[Any],
+    overlap: Sequence[Any] | None = None,
+    broadening: float = 1e-10,
+) -> Any:
+    """Local density of states injected by the left and by the right lead, for the same arguments as `transmission`.
+
+    Returns
+    -------
+    array, (2, Q, sites, block)
+        diag(G Γ G†)/2π of the left and of the right lead, states per energy and orbital, one spin. States bound
+        below both leads are not injected and not in it. With overlaps this is the part of the orbital, not Mulliken's.
+    """
+    points = _points(energies)
+    system = System.of(diagonal, upper, left_lead, right_lead, overlap)
+    parts = [
+        torch.stack([states.left_injected, states.right_injected])
+        for _, states in scattering_states(points, system, broadening)
+    ]
+    return _like(torch.cat(parts, 1) / (2 * torch.pi), energies, diagonal)
+
+
+def carriers(
+    density: Tensor, energies: Tensor, occupations: tuple[Tensor, Tensor], neutral: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Electrons above and holes below a level, per energy.
+
+    Parameters
+    ----------
+    density : Tensor, (2, Q, ...)
+        Injected by the left and by the right lead, see `density_of_states`.
+    energies : Tensor, (Q,)
+    occupations : pair of Tensor, (Q,)
+        Fermi functions of both contacts.
+    neutral : Tensor (...) or float
+        Level, in the middle of the gap, above which a filled state is an electron and below which an empty one is a
+        hole.
+
+    Returns
+    -------
+    electrons, holes : Tensor, (Q, ...)
+        To be integrated over energy.
+    """
+    trailing = (len(energies),) + (1,) * (density.ndim - 2)
+    left, right = (occupation.reshape(trailing) for occupation in occupations)
+    above = energies.reshape(trailing) > neutral
+    electrons = density[0] * left + density[1] * right
+    holes = density[0] * (1 - left) + density[1] * (1 - right)
+    zero = torch.zeros_like(electrons)
+    return torch.where(above, electrons, zero), torch.where(above, zero, holes)
+
+
+def _points(energies: Any) -> Tensor:
+    points = torch.as_tensor(energies, dtype=torch.float64)
+    if points.ndim != 1 or not len(points) or not bool(torch.isfinite(points).all()):
+        raise ValueError(
+            f"transport: energies has shape {tuple(points.shape)}, expected a list of finite numbers, one dimension."
+        )
+    return points
+
+
+def _like(values: Tensor, *given: Any) -> Any:
+    return values if any(isinstance(value, Tensor) for value in given) else values.numpy()
