@@ -13,14 +13,14 @@ def wire(potential):
     nx, ny, nz = potential.shape
     lattice = kwant.lattice.general(np.eye(3), norbs=1)
     system = kwant.Builder()
-    system[(lattice(i, j, k) for i in range(nx) for j in range(ny) for k in range(nz))] = lambda site: 6.0 + potential[
-        tuple(site.tag)
-    ]
+    system[(lattice(i, j, k) for i in range(nx) for j in range(ny) for k in range(nz))] = lambda site: (
+        6.0 + potential[tuple(site.tag)]
+    )
     system[lattice.neighbors()] = -1.0
     for end, direction in ((0, -1), (nx - 1, 1)):
         lead = kwant.Builder(kwant.TranslationalSymmetry((direction, 0, 0)))
-        lead[(lattice(0, j, k) for j in range(ny) for k in range(nz))] = (
-            lambda site, end=end: 6.0 + potential[end, site.tag[1], site.tag[2]]
+        lead[(lattice(0, j, k) for j in range(ny) for k in range(nz))] = lambda site, end=end: (
+            6.0 + potential[end, site.tag[1], site.tag[2]]
         )
         lead[lattice.neighbors()] = -1.0
         system.attach_lead(lead)

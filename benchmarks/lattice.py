@@ -110,7 +110,9 @@ def main(kwant: str, energies: int, rounds: int, seed: int, output: Path | None)
         print()
     if output:
         made_by = f"benchmarks/lattice.py --energies {energies} --rounds {rounds} --seed {seed}"
-        output.write_text(json.dumps({"command": made_by, "version": mlnegf.__version__, "rows": rows}, indent=1) + "\n")
+        output.write_text(
+            json.dumps({"command": made_by, "version": mlnegf.__version__, "rows": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from mlnegf.continuation import sweep
 from mlnegf.device import Device
 from mlnegf.learned import LearnedGuess
 from mlnegf.rescale import rescale
-from mlnegf.scf import Solution, solve
+from mlnegf.scf import Solution, coupling, solve
 from mlnegf.version import __version__
 
-__all__ = ["Device", "LearnedGuess", "Solution", "__version__", "rescale", "solve", "sweep"]
+__all__ = ["Device", "LearnedGuess", "Solution", "__version__", "coupling", "rescale", "solve", "sweep"]

@@ -31,8 +31,12 @@ class Point(Protocol):
         The potential that the exponential predictor makes of the charge here, V.
     distance : float
         Residual in volts.
+    thermal_voltage : float
+        kT/e, V.
     """
 
+    @property
+    def thermal_voltage(self) -> float: ...  # noqa: D102
     @property
     def potential(self) -> Floats: ...  # noqa: D102
     @property
@@ -52,8 +56,8 @@ class Scheme(Protocol):
     memory : int
         How many points `propose` wants to see.
     patience : int, optional
-        NEGF solves in which the least residual must halve; if it does not, the solve starts again, once, from the
-        semiclassical guess. None: never.
+        NEGF solves in which the least residual must halve; if it does not, the solve starts again from a safer place.
+        None: never.
     """
 
     @property
@@ -115,18 +119,20 @@ class Newton:
     tolerance : float
         Relative residual of each linear solve.
     longest : float
-        A step is scaled down to this many volts at its largest cell.
+        A step is scaled down to this many kT/e at its largest cell: occupations change over kT, so that no
+        linearisation holds farther.
     """
 
     tolerance: float = 1e-2
-    longest: float = 0.1
+    longest: float = 4.0
     memory: int = 1
     patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the last point plus its capped Newton step."""
         step = points[-1].correct(self.tolerance).step
-        return points[-1].potential + step * min(1.0, self.longest / max(float(abs(step).max()), 1e-300))
+        longest = self.longest * points[-1].thermal_voltage
+        return points[-1].potential + step * min(1.0, longest / max(float(abs(step).max()), 1e-300))
 
 
 @dataclass(frozen=True)
@@ -139,10 +145,10 @@ class Automatic:
         Factor by which the residual may grow in one step.
     """
 
-    newton: Newton = Newton()
-    growth: float = 1.5
+    newton: Newton = Newton(longest=3.0)
+    growth: float = 5.0
     memory: int = 2
-    patience: int | None = 10
+    patience: int | None = 8
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return Newton's proposal, or the image of the last point."""

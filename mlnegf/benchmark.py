@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from mlnegf.acceleration import SCHEMES
 from mlnegf.continuation import neighbours
-from mlnegf.dataset import Case, Splits
+from mlnegf.dataset import FILLING, Case, Splits
 from mlnegf.files import write_whole
 from mlnegf.guess import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
 from mlnegf.learned import LearnedGuess
@@ -185,7 +185,9 @@ def judge(
     runs = []
     for guess, scheme in wanted:
         start = known[guess](case, solved)
-        solution = solve(case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance)
+        solution = solve(
+            case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance, filling=FILLING
+        )
         true_error = float(abs(solution.potential - reference.potential).max())
         true_current_error = abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)
         if not solution.converged:
@@ -195,7 +197,9 @@ def judge(
         elif true_error <= ELSEWHERE:
             outcome = "missed"
         else:
-            on = solve(case.device, case.gate, case.drain, solution.potential, "newton", tolerance / 100)
+            on = solve(
+                case.device, case.gate, case.drain, solution.potential, "newton", tolerance / 100, filling=FILLING
+            )
             stays = on.converged and abs(on.potential - solution.potential).max() <= tolerance
             outcome = "wrong branch" if stays else "false certificate"
         runs.append(

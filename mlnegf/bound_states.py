@@ -2,8 +2,10 @@
 
 A bound state solves (2t + E_m(x) + Σ_L(E) + Σ_R(E) − E) φ = 0 with real self-energies; its weight in the leads is
 −dΣ/dE times the end amplitudes squared. How it is filled is a rule, not a result of ballistic theory. The default,
-`threshold`, uses the contact with the lower edge: that contact filled the resonance which the state was before it
-crossed the edge, so the total charge is continuous there.
+`sides`, fills it from each contact in the share of its norm on that contact's side of the device, as weak scattering
+in both halves would. A state about to cross the lower edge lies nearly all in that edge's lead, whose contact fills
+the resonance it turns into: the charge is continuous there. It is so too where the two edges change order, at which
+`threshold`, the contact with the lower edge alone, jumps.
 """
 
 from collections.abc import Callable
@@ -22,15 +24,17 @@ from mlnegf.contacts import Contacts
 Tensor = torch.Tensor
 Floats = NDArray[np.float64]
 
-Filling = Callable[[Contacts, float, float], tuple[float, float]]
-"""Shares of the source's and the drain's distribution, from the contacts and both band edges."""
+Filling = Callable[[float, float, float], tuple[float, float]]
+"""Shares of the source's and the drain's distribution, from both band edges and the share of the state's norm on the
+source's side of the middle, in which it is linear."""
 
 FILLINGS: Final[dict[str, Filling]] = {
-    "threshold": lambda contacts, left, right: (1.0, 0.0) if left <= right else (0.0, 1.0),
-    "source": lambda contacts, left, right: (1.0, 0.0),
-    "drain": lambda contacts, left, right: (0.0, 1.0),
-    "mean": lambda contacts, left, right: (0.5, 0.5),
-    "empty": lambda contacts, left, right: (0.0, 0.0),
+    "sides": lambda left, right, side: (side, 1.0 - side),
+    "threshold": lambda left, right, side: (1.0, 0.0) if left <= right else (0.0, 1.0),
+    "source": lambda left, right, side: (1.0, 0.0),
+    "drain": lambda left, right, side: (0.0, 1.0),
+    "mean": lambda left, right, side: (0.5, 0.5),
+    "empty": lambda left, right, side: (0.0, 0.0),
 }
 
 
@@ -42,8 +46,10 @@ class BoundStates:
     ----------
     mode : int64, (B,)
         Chain of each state.
-    energy, occupation, occupation_slope : ndarray, (B,)
-        eV; 0 to 1; 1/eV.
+    energy, occupation : ndarray, (B,)
+        eV; 0 to 1.
+    occupation_slope, side_slope : ndarray, (B,)
+        Derivative of the occupation by the energy, 1/eV, and by the share of the norm on the source's side.
     wave : ndarray, (B, nx)
         φ normalised to Σφ² = 1 on the device.
     norm : ndarray, (B,)
@@ -54,6 +60,7 @@ class BoundStates:
     energy: Floats
     occupation: Floats
     occupation_slope: Floats
+    side_slope: Floats
     wave: Floats
     norm: Floats
 
@@ -74,7 +81,7 @@ def self_energy(energy: float, edge: float, hopping: float) -> tuple[float, floa
         return -hopping * phase, -(phase**2) / rest, -2 * phase**3 / (hopping * rest**3)
 
 
-def bound_states(chains: Chains, contacts: Contacts, filling: str = "threshold") -> BoundStates:
+def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> BoundStates:
     """Find and fill every bound state that holds more than 1e-12 electrons.
 
     Each level is the root of λ_k(E) − E, λ_k the k-th eigenvalue of H + Σ(E): a decreasing function, so the root is
@@ -89,19 +96,22 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "threshold")
         for energy, wave in _levels(onsite[mode], float(hopping[mode]), float(edge[mode]), float(bottom[mode])):
             slopes = [self_energy(energy, onsite[mode, end], hopping[mode])[1] for end in (0, -1)]
             norm = 1 - slopes[0] * wave[0] ** 2 - slopes[1] * wave[-1] ** 2
-            shares = FILLINGS[filling](contacts, onsite[mode, 0], onsite[mode, -1])
+            side = (float((wave[: len(wave) // 2] ** 2).sum()) - slopes[0] * wave[0] ** 2) / norm
+            edges = float(onsite[mode, 0]), float(onsite[mode, -1])
             fermi = [float(value) for value in contacts.occupation(torch.tensor(energy, dtype=torch.float64))]
-            occupation = shares[0] * fermi[0] + shares[1] * fermi[1]
+            on_one_side = [np.dot(FILLINGS[filling](*edges, share), fermi) for share in (0.0, 1.0)]
+            shares = FILLINGS[filling](*edges, side)
             slope = -sum(share * value * (1 - value) for share, value in zip(shares, fermi, strict=True)) / contacts.kT
-            found.append((mode, energy, occupation, slope, wave, norm))
-    columns = [[row[place] for row in found] for place in range(6)]
+            found.append((mode, energy, np.dot(shares, fermi), slope, on_one_side[1] - on_one_side[0], wave, norm))
+    columns = [[row[place] for row in found] for place in range(7)]
     return BoundStates(
         mode=np.array(columns[0], dtype=np.int64),
         energy=np.array(columns[1], dtype=float),
         occupation=np.array(columns[2], dtype=float),
         occupation_slope=np.array(columns[3], dtype=float),
-        wave=np.array(columns[4], dtype=float).reshape(len(found), onsite.shape[1]),
-        norm=np.array(columns[5], dtype=float),
+        side_slope=np.array(columns[4], dtype=float),
+        wave=np.array(columns[5], dtype=float).reshape(len(found), onsite.shape[1]),
+        norm=np.array(columns[6], dtype=float),
     )
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 
 from mlnegf.contacts import Contacts
-from mlnegf.quadrature import EnergyPoints, Panels, energy_points, first_panels, refine
+from mlnegf.quadrature import ABOVE, EnergyPoints, Panels, above, refine
 from mlnegf.units import CONDUCTANCE_QUANTUM, HBAR2_OVER_2M0
 
 Tensor = torch.Tensor
@@ -166,7 +166,7 @@ def _square(wave: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Injected:
-    """Charge and current that the contacts inject into every chain.
+    """Charge and current that both contacts inject into every chain, above both its edges.
 
     Attributes
     ----------
@@ -193,8 +193,16 @@ class Injected:
     unresolved: float
 
 
+def reach(chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower edge, higher edge and upper end of the energies that matter, (K,), eV; low ≤ high ≤ top."""
+    low, high = torch.minimum(*chains.edges), torch.maximum(*chains.edges)
+    highest = chains.onsite.max(-1).values.clamp_min(max(contacts.source, contacts.drain))
+    top = torch.minimum(highest + 30 * contacts.kT, low + 3.999 * chains.hopping)
+    return low, torch.minimum(high, top), top
+
+
 def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Injected:
-    """Integrate charge and current of scattering states over energy.
+    """Integrate charge and current of scattering states over the energies above both edges.
 
     Parameters
     ----------
@@ -205,10 +213,7 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
     tolerance : float
         Largest |Kronrod − Gauss| of one panel, relative to `density_scale`, and to the injected flux for the current.
     """
-    low, high = torch.minimum(*chains.edges), torch.maximum(*chains.edges)
-    highest = chains.onsite.max(-1).values.clamp_min(max(contacts.source, contacts.drain))
-    top = torch.minimum(highest + 30 * contacts.kT, low + 3.999 * chains.hopping)
-    high = torch.minimum(high, top)
+    _, high, top = reach(chains, contacts)
     flux_scale: list[Tensor] = []
 
     def defect(points: EnergyPoints) -> Tensor:
@@ -220,14 +225,15 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
         current_error = (difference[..., 0] * current).sum(1).abs() / flux_scale[0]
         return torch.maximum(charge_error, current_error) / tolerance
 
-    panels, unresolved = refine(first_panels(low, high, top), low, high, defect)
-    points = energy_points(panels, low, high)
+    first = Panels.cut(torch.arange(len(high)), (top - high).sqrt(), ABOVE)
+    panels, unresolved = refine(first, lambda some: above(some, high), defect)
+    points = above(panels, high)
     states = _solve(chains, points)
     density, current, _ = _integrands(points, states, chains, contacts)
     error = ((points.weight - points.gauss_weight)[..., None] * density).sum(1).abs().max(-1).values.sum()
     return Injected(
-        density=_by_mode(panels, (points.weight[..., None] * density).sum(1), len(low)),
-        current=_by_mode(panels, (points.weight * current).sum(1), len(low)) * CONDUCTANCE_QUANTUM,
+        density=by_mode(points.mode, (points.weight[..., None] * density).sum(1), len(high)),
+        current=by_mode(points.mode, (points.weight * current).sum(1), len(high)) * CONDUCTANCE_QUANTUM,
         points=points,
         states=states,
         quadrature_error=float(error),
@@ -236,8 +242,7 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
 
 
 def _solve(chains: Chains, points: EnergyPoints) -> ScatteringStates:
-    mode = points.mode.repeat_interleave(points.energy.shape[1])
-    return scattering_states(chains.onsite[mode], chains.hopping[mode], points.energy.reshape(-1))
+    return scattering_states(chains.onsite[points.modes], chains.hopping[points.modes], points.energy.reshape(-1))
 
 
 def _integrands(
@@ -254,5 +259,6 @@ def _integrands(
     return density, flux * (source - drain), flux * torch.maximum(source, drain)
 
 
-def _by_mode(panels: Panels, values: Tensor, modes: int) -> Tensor:
-    return torch.zeros(modes, *values.shape[1:], dtype=values.dtype).index_add_(0, panels.mode, values)
+def by_mode(mode: Tensor, values: Tensor, modes: int) -> Tensor:
+    """Sum values (P, ...) of panels over each subband, (K, ...)."""
+    return torch.zeros(modes, *values.shape[1:], dtype=values.dtype).index_add_(0, mode, values)

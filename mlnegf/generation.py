@@ -21,7 +21,7 @@ import xarray
 from tqdm import tqdm
 
 from mlnegf.continuation import continuation
-from mlnegf.dataset import FORMAT, START, Profile, open_file, read_cases
+from mlnegf.dataset import FILLING, FORMAT, START, Profile, open_file, read_cases
 from mlnegf.device import Device
 from mlnegf.files import write_whole
 from mlnegf.grid import Floats
@@ -112,7 +112,9 @@ def _sweep(device: Device, profile: Profile, output: Path, command: str) -> Iter
         for case in read_cases(path)
     ]
     column: list[Solution] = []
-    for solution in continuation(device, profile.gates, profile.drains, known=known, tolerance=REFERENCE_TOLERANCE):
+    for solution in continuation(
+        device, profile.gates, profile.drains, known=known, tolerance=REFERENCE_TOLERANCE, filling=FILLING
+    ):
         column.append(solution)
         if len(column) == len(profile.gates):
             _write(_path(output, device, solution.drain), column, command)
@@ -173,6 +175,6 @@ def _write(path: Path, column: Sequence[Solution], command: str) -> None:
 
 
 def _first_iteration(device: Device, gate: float, drain: float) -> tuple[Floats, Floats]:
-    problem = Problem(device, gate, drain)
+    problem = Problem(device, gate, drain, FILLING)
     point = problem.evaluate(Semiclassical()(problem).potential)
     return device.grid.unfold(point.potential), device.grid.unfold(point.charge.density)

@@ -38,7 +38,7 @@ def cubic_lattice(
         Blocks of one orbital for each cell of the section, row-major.
     """
     tx, ty, tz = (hopping,) * 3 if isinstance(hopping, (int, float)) else hopping
-    values = torch.as_tensor(potential, dtype=torch.float64)
+    values = torch.tensor(potential, dtype=torch.float64)
     nx, ny, nz = values.shape
 
     def line(size: int, t: float) -> Tensor:
@@ -56,5 +56,5 @@ def cubic_lattice(
         row = (inside // nz).double() - (ny - 1) / 2
         bond = bond * torch.exp(2j * torch.pi * flux * row)
     upper = torch.diag(bond).expand(nx - 1, -1, -1)
-    ends = [Lead(diagonal[end].to(bond.dtype), upper[0]) for end in (0, -1)]
-    return System(diagonal.to(bond.dtype), upper, *ends)
+    blocks = diagonal.to(bond.dtype)
+    return System(blocks, upper, Lead(blocks[0], upper[0]), Lead(blocks[-1], upper[-1]))

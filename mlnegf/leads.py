@@ -10,7 +10,6 @@ Where τ is a real multiple of the unit matrix the modes of h do not mix, and Σ
 for each; otherwise by decimation (López Sancho, López Sancho & Rubio, J. Phys. F 15, 851 (1985)).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,11 +34,6 @@ class Lead:
     overlap: Tensor | None = None
     overlap_hopping: Tensor | None = None
 
-    @staticmethod
-    def of(lead: "Lead | Sequence[Tensor]") -> "Lead":
-        """Turn a pair or four blocks into a lead."""
-        return lead if isinstance(lead, Lead) else Lead(*(torch.as_tensor(block) for block in lead))
-
     @property
     def uniform_hopping(self) -> float | None:
         """The t of a hopping −t·1; None if it is anything else, or an overlap spoils the closed form."""
@@ -47,9 +41,8 @@ class Lead:
             return None
         t = -self.hopping[0, 0]
         unit = torch.eye(len(self.hopping), dtype=self.hopping.dtype, device=self.hopping.device)
-        if t.imag != 0 if t.is_complex() else False:
-            return None
-        return float(t.real) if bool((self.hopping == -t * unit).all()) else None
+        uniform = t.imag == 0 if t.is_complex() else True
+        return float(t.real) if uniform and bool((self.hopping == -t * unit).all()) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +90,20 @@ def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-
     return _split(_decimated(energies, lead, side, broadening), real=not lead.onsite.is_complex())
 
 
+def complex_self_energy(energies: Tensor, lead: Lead, side: str) -> Tensor:
+    """Σ of a lead at complex energies above the real axis, (Q, block, block)."""
+    t = lead.uniform_hopping
+    if t is None or t == 0.0:
+        return _decimated(energies, lead, side, 0.0)
+    levels, modes = torch.linalg.eigh(lead.onsite)
+    cosine = (levels - energies[:, None]) / (2 * t)
+    root = (cosine.square() - 1).sqrt()
+    growing = torch.where((cosine + root).abs() > 1, cosine + root, cosine - root)
+    vectors = modes.to(torch.complex128)
+    sigma: Tensor = (vectors * (-t / growing)[:, None, :]) @ vectors.mH
+    return sigma
+
+
 def _closed_form(energies: Tensor, onsite: Tensor, t: float) -> SelfEnergy:
     """Σ = −t V e^{ika} V†, one chain of hopping −t for each eigenvector of the onsite block."""
     levels, modes = torch.linalg.eigh(onsite)
@@ -125,7 +132,8 @@ def _decimated(energies: Tensor, lead: Lead, side: str, broadening: float) -> Te
         back = back - complex_energy * lead.overlap_hopping.mH
     inside, outside = (back, out) if side == "left" else (out, back)
     surface = surface_green_function(complex_energy * overlap - onsite, inside, outside)
-    return inside @ surface @ outside
+    sigma: Tensor = inside @ surface @ outside
+    return sigma
 
 
 def surface_green_function(inverse: Tensor, into: Tensor, away: Tensor, largest: int = 200) -> Tensor:
@@ -154,7 +162,8 @@ def surface_green_function(inverse: Tensor, into: Tensor, away: Tensor, largest:
         bulk = bulk - alpha @ back - beta @ towards
         alpha, beta = alpha @ towards, beta @ back
         if float((alpha.abs() / scale).amax() + (beta.abs() / scale).amax()) < 1e-15:
-            return torch.linalg.inv(surface)
+            green: Tensor = torch.linalg.inv(surface)
+            return green
     raise RuntimeError(f"surface_green_function: {largest} doublings did not end; try a larger broadening")
 
 

@@ -1,7 +1,7 @@
 """The learned guess: a network reads the first iteration and says where the last one will be."""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
@@ -12,7 +12,7 @@ from mlnegf.dataset import FILLING, START, FirstIteration
 from mlnegf.doubt import doubts
 from mlnegf.guess import Semiclassical, Start
 from mlnegf.poisson import PoissonError
-from mlnegf.problem import Problem
+from mlnegf.problem import Point, Problem
 from mlnegf.weights import Location
 
 FILE: Final = "autoencoder.safetensors"
@@ -79,21 +79,26 @@ class LearnedGuess:
         before = grid.unfold(start.potential)
         question = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], np.empty(0))
         reasons = doubts(self.metadata, question)
-        if problem.filling != FILLING:
-            reasons.append(f"filling = {problem.filling!r} was not trained")
         if reasons:
             return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
-        point = problem.evaluate(start.potential)
+        # The network reads what its data held: bound states filled by the rule of the data.
+        point = replace(problem, filling=FILLING).evaluate(start.potential)
+        seen = Point(problem, point.potential, point.charge) if _same(problem, point) else None
         charge = grid.unfold(point.charge.density)[inside]
         slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
         charge, potential = predict(self.model, slices)
         if not np.isfinite([charge, potential]).all():
-            return Start(start.potential, "the learned guess was not used: its prediction is not finite", point)
+            return Start(start.potential, "the learned guess was not used: its prediction is not finite", seen)
         about, density = before.copy(), np.zeros(grid.shape)
         about[inside] = np.where(mask, potential, about[inside])
         density[inside] = charge
         try:
-            return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=point)
+            return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=seen)
         except PoissonError as error:
             words = f"the learned guess was not used: no potential fits its prediction ({error})"
-            return Start(start.potential, words, point)
+            return Start(start.potential, words, seen)
+
+
+def _same(problem: Problem, point: Point) -> bool:
+    """Whether the charge at a point is also that of the problem's own rule for bound states."""
+    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.bound.mode))

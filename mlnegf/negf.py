@@ -9,6 +9,8 @@ import torch
 from mlnegf.bound_states import BoundStates, bound_states
 from mlnegf.chains import Chains, Injected, hopping_energy, inject
 from mlnegf.contacts import Contacts
+from mlnegf.contour import Between, charge_between
+from mlnegf.coupled import CoupledCharge, coupled_charge
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.response import ChainResponse, chain_response, local_slope
@@ -31,18 +33,27 @@ class Negf:
         Of the energy quadrature, see `chains.inject`.
     left_out : float
         Largest share of the charge that subbands may hold and still be dropped.
+    modes : str
+        "uncoupled" or "coupled", see `coupled`.
     """
 
     device: Device
     basis: TransverseBasis
-    filling: str = "threshold"
+    filling: str = "sides"
     tolerance: float = 1e-6
     left_out: float = 1e-6
+    modes: str = "uncoupled"
 
     @staticmethod
-    def of(device: Device, filling: str = "threshold", tolerance: float = 1e-6, basis_size: int = 16) -> "Negf":
+    def of(
+        device: Device,
+        filling: str = "sides",
+        tolerance: float = 1e-6,
+        basis_size: int = 16,
+        modes: str = "uncoupled",
+    ) -> "Negf":
         """Build the solver of a device."""
-        return Negf(device, transverse_basis(device, basis_size), filling, tolerance)
+        return Negf(device, transverse_basis(device, basis_size), filling, tolerance, modes=modes)
 
     def contacts(self, drain: float) -> Contacts:
         """Fermi levels μ_S = 0 and μ_D = −e V_D."""
@@ -63,8 +74,14 @@ class Negf:
         )
         scale = self.device.donors * float(self.basis.weights.sum())
         injected = inject(chains, contacts, scale, self.tolerance)
+        between = charge_between(chains, contacts, scale, self.tolerance)
         bound = bound_states(chains, contacts, self.filling)
-        return Charge(self, contacts, subbands, family, rank, chains, injected, bound, dropped)
+        parts = (self, contacts, subbands, family, rank, chains, injected, between, bound, dropped)
+        if self.modes == "uncoupled":
+            return Charge(*parts)
+        return MixedCharge(
+            *parts, coupled_charge(self.basis, energy, self.device.grid.dx, contacts, scale, self.tolerance)
+        )
 
     def _select(self, subbands: Subbands, contacts: Contacts) -> tuple[Tensor, Tensor, float]:
         """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on each."""
@@ -102,6 +119,9 @@ class Charge:
     chains : Chains
         Their transport problems.
     injected : Injected
+        Above both edges of each.
+    between : Between
+        Between them.
     bound : BoundStates
     dropped : float
         Bound on the share of charge in the subbands left out.
@@ -114,13 +134,14 @@ class Charge:
     rank: Tensor
     chains: Chains
     injected: Injected
+    between: Between
     bound: BoundStates
     dropped: float
 
     @cached_property
     def line_density(self) -> Tensor:
         """Electrons per nm in every kept subband, (K, nx)."""
-        return self.injected.density + self.bound.density(self.chains)
+        return self.injected.density + self.between.density + self.bound.density(self.chains)
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -133,7 +154,7 @@ class Charge:
         """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
         return self._on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes))
 
-    @cached_property
+    @property
     def continuity(self) -> float:
         """Least overlap of a kept subband with itself in the next slice; near 1 where modes do not couple."""
         coefficients = self.subbands.coefficients[self.family, :, :, self.rank]
@@ -147,13 +168,13 @@ class Charge:
     @cached_property
     def slope(self) -> Floats:
         """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
-        slope = local_slope(self.chains, self.contacts, self.injected, self.bound)
+        slope = local_slope(self.chains, self.contacts, self.injected, self.between, self.bound)
         return self._on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
 
     @cached_property
     def chain_response(self) -> ChainResponse:
         """Response of the kept subbands to their energies."""
-        return chain_response(self.chains, self.contacts, self.injected, self.bound)
+        return chain_response(self.chains, self.contacts, self.injected, self.between, self.bound)
 
     @cached_property
     def _polarisation(self) -> Tensor:
@@ -211,3 +232,33 @@ class Charge:
         folded = np.zeros((len(grid.x), len(grid.images)))
         folded[:, grid.channel_cells] = values.numpy()
         return folded
+
+
+@dataclass(frozen=True, eq=False)
+class MixedCharge(Charge):
+    """Charge and current of coupled modes; slope and response are those of the uncoupled ones at the same potential.
+
+    So Newton's method becomes a quasi-Newton method, whose linear problem is wrong by as much as the coupling matters:
+    it takes a solve or two more, and the estimated error is good to that share of itself.
+
+    Attributes
+    ----------
+    coupled : CoupledCharge
+    """
+
+    coupled: CoupledCharge
+
+    @cached_property
+    def density(self) -> Floats:
+        """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
+        return self._on_grid(self.coupled.density)
+
+    @property
+    def current(self) -> float:
+        """Drain current, A."""
+        return self.coupled.current
+
+    @property
+    def continuity(self) -> float:
+        """Modes may mix: 1."""
+        return 1.0

@@ -78,19 +78,20 @@ class Problem:
     device: Device
     gate: float
     drain: float
-    filling: str = "threshold"
+    filling: str = "sides"
+    modes: str = "uncoupled"
     work: Work = field(default_factory=Work)
     started: float = field(default_factory=time.perf_counter)
 
     @property
     def negf(self) -> Negf:
         """The NEGF solver."""
-        return _equations(self.device, self.filling)[0]
+        return _equations(self.device, self.filling, self.modes)[0]
 
     @property
     def poisson(self) -> Poisson:
         """Poisson's equation."""
-        return _equations(self.device, self.filling)[1]
+        return _equations(self.device, self.filling, self.modes)[1]
 
     @property
     def gate_potential(self) -> float:
@@ -146,8 +147,8 @@ class Problem:
 
 
 @lru_cache(maxsize=4)
-def _equations(device: Device, filling: str) -> tuple[Negf, Poisson]:
-    return Negf.of(device, filling), Poisson.of(device)
+def _equations(device: Device, filling: str, modes: str) -> tuple[Negf, Poisson]:
+    return Negf.of(device, filling, modes=modes), Poisson.of(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +190,11 @@ class Point:
     def distance(self) -> float:
         """Largest `defect`, V."""
         return float(abs(self.defect).max())
+
+    @property
+    def thermal_voltage(self) -> float:
+        """kT/e, V."""
+        return self.problem.device.thermal_energy
 
     @cached_property
     def image(self) -> Floats:

@@ -1,13 +1,15 @@
 """Energy points and weights that know the band edges.
 
-The charge injected from a contact starts with an inverse square root at the contact's band edge, and has a square-root
-kink at the other contact's edge. Between the two edges E = E_low + (E_high − E_low) sin²θ, above both E = E_high + q²:
-in θ and q the integrand is smooth, and Gauss–Kronrod panels converge fast. Panels whose error estimate is too large are
-halved, which is how narrow resonances are found.
+The charge that contacts inject starts with an inverse square root at a band edge and has a square-root kink at the
+other. Above both edges E = E_high + q²; between them only one contact injects, the charge is that of the spectral
+function, and E = E_low + (E_high − E_low) sin²θ + iη sin²2θ leaves the real axis, where resonances lie, for the upper
+half-plane, where there are none. In q and θ the integrand is smooth, and Gauss–Kronrod panels converge fast; those
+whose error estimate is too large are halved.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,58 +43,54 @@ NODES, KRONROD, GAUSS = _gauss_kronrod()
 
 @dataclass(frozen=True, eq=False)
 class Panels:
-    """Intervals of θ or q; every array has one entry a panel.
+    """Intervals of q or θ; every array has one entry a panel.
 
     Attributes
     ----------
     mode : int64
         Subband the panel belongs to.
-    above : bool
-        True for q (above both edges), False for θ (between the edges).
     start, stop : float64
-        Interval in the panel's own variable.
+        Interval.
     """
 
     mode: Tensor
-    above: Tensor
     start: Tensor
     stop: Tensor
 
     def select(self, chosen: Tensor) -> "Panels":
         """Return the chosen panels."""
-        return Panels(self.mode[chosen], self.above[chosen], self.start[chosen], self.stop[chosen])
+        return Panels(self.mode[chosen], self.start[chosen], self.stop[chosen])
 
     def halves(self) -> "Panels":
         """Return both halves of every panel."""
         middle = (self.start + self.stop) / 2
-        return Panels(
-            self.mode.repeat(2),
-            self.above.repeat(2),
-            torch.cat([self.start, middle]),
-            torch.cat([middle, self.stop]),
-        )
+        return Panels(self.mode.repeat(2), torch.cat([self.start, middle]), torch.cat([middle, self.stop]))
+
+    @staticmethod
+    def cut(modes: Tensor, reach: Tensor, shares: tuple[float, ...]) -> "Panels":
+        """Cut [0, `reach`] of each of `modes` at `shares` of it, 0 and 1 included."""
+        edges = torch.tensor(shares, dtype=reach.dtype) * reach[:, None]
+        return Panels(modes.repeat_interleave(len(shares) - 1), edges[:, :-1].reshape(-1), edges[:, 1:].reshape(-1))
 
     @staticmethod
     def join(parts: list["Panels"]) -> "Panels":
         """Concatenate panels."""
-        return Panels(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("mode", "above", "start", "stop"))
-        )
+        return Panels(*(torch.cat([getattr(part, name) for part in parts]) for name in ("mode", "start", "stop")))
 
 
 @dataclass(frozen=True, eq=False)
 class EnergyPoints:
-    """Energies, one row of 15 a panel, and how they move with the edges.
+    """Energies, one row of 15 a panel.
 
     Attributes
     ----------
     mode : int64, (P,)
         Subband of each panel.
-    energy, weight, gauss_weight : float64, (P, 15)
-        eV; Kronrod and embedded Gauss weights, dE included.
-    low_share, high_share : float64, (P, 15)
-        ∂E/∂E_low and ∂E/∂E_high at fixed θ or q.
-    stretch : float64, (P, 15)
+    energy, weight, gauss_weight : Tensor, (P, 15)
+        eV; Kronrod and embedded Gauss weights, dE included; complex off the real axis.
+    share : float64, (P, 15)
+        ∂E/∂E_high at fixed q or θ; ∂E/∂E_low is the rest.
+    stretch : Tensor, (P, 15)
         ∂ ln(weight)/∂(E_high − E_low), 1/eV.
     """
 
@@ -100,59 +98,63 @@ class EnergyPoints:
     energy: Tensor
     weight: Tensor
     gauss_weight: Tensor
-    low_share: Tensor
-    high_share: Tensor
+    share: Tensor
     stretch: Tensor
 
+    @cached_property
+    def modes(self) -> Tensor:
+        """Subband of every energy, (P · 15,)."""
+        return self.mode.repeat_interleave(self.energy.shape[1])
 
-def first_panels(low: Tensor, high: Tensor, top: Tensor, between: int = 3, above: int = 6) -> Panels:
-    """Cut the range of every subband into panels.
 
-    Parameters
-    ----------
-    low, high, top : Tensor, (K,)
-        Lower and higher contact edge and the upper end of the integral of each subband, eV; low ≤ high ≤ top.
-    between, above : int
-        Panels between the edges and above them.
-    """
-    modes = torch.arange(len(low))
-    theta = torch.linspace(0, torch.pi / 2, between + 1, dtype=low.dtype)
-    q = torch.linspace(0, 1, above + 1, dtype=low.dtype) * (top - high).sqrt()[:, None]
-    split = high - low > 1e-12
-    count = int(split.sum())
-    return Panels(
-        mode=torch.cat([modes[split].repeat_interleave(between), modes.repeat_interleave(above)]),
-        above=torch.arange(count * between + len(low) * above) >= count * between,
-        start=torch.cat([theta[:-1].repeat(count), q[:, :-1].reshape(-1)]),
-        stop=torch.cat([theta[1:].repeat(count), q[:, 1:].reshape(-1)]),
+# A level about to cross an edge shows within a tiny interval beside it: panels there are short from the start.
+ABOVE = (0.0, 0.003, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
+BETWEEN = (0.0, 0.003, 0.15, 0.5, 0.85, 0.997, 1.0)
+
+
+def _nodes(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
+    """Variable (P, 15), Kronrod and Gauss weights without dE."""
+    nodes, kronrod, gauss = (torch.as_tensor(rule, dtype=panels.start.dtype) for rule in (NODES, KRONROD, GAUSS))
+    half = ((panels.stop - panels.start) / 2)[:, None]
+    return (panels.start + panels.stop)[:, None] / 2 + half * nodes, half * kronrod, half * gauss
+
+
+def above(panels: Panels, high: Tensor) -> EnergyPoints:
+    """Place the points of panels in q, E = E_high + q²; `high` (K,) in eV."""
+    q, kronrod, gauss = _nodes(panels)
+    return EnergyPoints(
+        mode=panels.mode,
+        energy=high[panels.mode][:, None] + q.square(),
+        weight=kronrod * 2 * q,
+        gauss_weight=gauss * 2 * q,
+        share=torch.ones_like(q),
+        stretch=torch.zeros_like(q),
     )
 
 
-def energy_points(panels: Panels, low: Tensor, high: Tensor) -> EnergyPoints:
-    """Place the 15 Kronrod points of every panel."""
-    nodes, kronrod, gauss = (torch.as_tensor(rule, dtype=low.dtype) for rule in (NODES, KRONROD, GAUSS))
-    half = ((panels.stop - panels.start) / 2)[:, None]
-    variable = (panels.start + panels.stop)[:, None] / 2 + half * nodes
-    above = panels.above[:, None]
-    edge_low, edge_high = low[panels.mode][:, None], high[panels.mode][:, None]
-    gap = edge_high - edge_low
-    share = torch.where(above, torch.ones_like(variable), torch.sin(variable).square())
-    slope = torch.where(above, 2 * variable, gap * torch.sin(2 * variable))
+def between(panels: Panels, low: Tensor, high: Tensor, height: Tensor) -> EnergyPoints:
+    """Place the points of panels in θ, E = E_low + (E_high − E_low) sin²θ + iη sin²2θ; `height` (K,) is η, eV.
+
+    Both ends are left with dE ∝ θ dθ, which takes the square roots of the edges.
+    """
+    theta, kronrod, gauss = _nodes(panels)
+    gap = (high - low)[panels.mode][:, None]
+    eta = height[panels.mode][:, None]
+    share = torch.sin(theta).square()
+    slope = torch.complex(gap * torch.sin(2 * theta), 2 * eta * torch.sin(4 * theta))
     return EnergyPoints(
         mode=panels.mode,
-        energy=torch.where(above, edge_high + variable.square(), edge_low + gap * share),
-        weight=half * kronrod * slope,
-        gauss_weight=half * gauss * slope,
-        low_share=1 - share,
-        high_share=share,
-        stretch=torch.where(above, torch.zeros_like(gap), 1 / gap.clamp_min(1e-300)).expand_as(share),
+        energy=torch.complex(low[panels.mode][:, None] + gap * share, eta * torch.sin(2 * theta).square()),
+        weight=kronrod * slope,
+        gauss_weight=gauss * slope,
+        share=share,
+        stretch=torch.sin(2 * theta) / slope,
     )
 
 
 def refine(
     panels: Panels,
-    low: Tensor,
-    high: Tensor,
+    place: Callable[[Panels], EnergyPoints],
     defect: Callable[[EnergyPoints], Tensor],
     depth: int = 16,
 ) -> tuple[Panels, float]:
@@ -160,6 +162,8 @@ def refine(
 
     Parameters
     ----------
+    place : callable
+        `above` or `between`, its edges given.
     defect : callable
         Maps energy points to |Kronrod − Gauss| in units of the tolerance, one number a panel.
     depth : int
@@ -173,14 +177,18 @@ def refine(
         Largest defect of a panel that was still above 1 after `depth` halvings; 0 when there is none.
     """
     accepted: list[Panels] = []
+    left = 0.0
     for level in range(depth + 1):
-        error = defect(energy_points(panels, low, high))
+        error = defect(place(panels))
         failing = error > 1.0
-        if level == depth or not bool(failing.any()):
+        if not bool(failing.any()):
             accepted.append(panels)
+            break
+        if level == depth:
+            accepted.append(panels)
+            left = float(error[failing].max())
             break
         accepted.append(panels.select(~failing))
         panels = panels.select(failing).halves()
     joined = Panels.join(accepted)
-    left = float(error[failing].max()) if bool(failing.any()) else 0.0
     return joined.select(torch.argsort(joined.mode, stable=True)), left

@@ -9,14 +9,17 @@ matrix product. The energies of the quadrature move with the band edges and are 
 the derivative at an edge would not be integrable.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from mlnegf.bound_states import BoundStates, self_energy
-from mlnegf.chains import Chains, Injected
+from mlnegf.chains import Chains, Injected, by_mode
 from mlnegf.contacts import Contacts
+from mlnegf.contour import Between, occupation, per_state
+from mlnegf.quadrature import EnergyPoints
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 Tensor = torch.Tensor
@@ -38,16 +41,19 @@ class ChainResponse:
     current: Tensor
 
 
-def chain_response(chains: Chains, contacts: Contacts, injected: Injected, bound: BoundStates) -> ChainResponse:
-    """Differentiate `chains.inject` and the bound states' density."""
+def chain_response(
+    chains: Chains, contacts: Contacts, injected: Injected, between: Between, bound: BoundStates
+) -> ChainResponse:
+    """Differentiate the charge above both edges, between them and below them, and the current."""
     response = _injected_response(chains, contacts, injected)
+    _add_between(response.density, chains, contacts, between)
     kernel = response.density.numpy()
     for index, mode in enumerate(bound.mode):
         kernel[mode] += _bound_response(chains, bound, index)
     return response
 
 
-def local_slope(chains: Chains, contacts: Contacts, injected: Injected, bound: BoundStates) -> Tensor:
+def local_slope(chains: Chains, contacts: Contacts, injected: Injected, between: Between, bound: BoundStates) -> Tensor:
     """Change of the density with both Fermi levels at fixed states, (K, nx), electrons per nm and eV; positive."""
     points, states = injected.points, injected.states
     shape = points.energy.shape
@@ -56,98 +62,124 @@ def local_slope(chains: Chains, contacts: Contacts, injected: Injected, bound: B
     left = -(weight * contacts.slope(source)).reshape(-1, 1) * states.left_injected
     right = -(weight * contacts.slope(drain)).reshape(-1, 1) * states.right_injected
     summed = (left + right).reshape(*shape, -1).sum(1)
-    slope = torch.zeros_like(chains.onsite).index_add_(0, points.mode, summed).numpy()
-    filled = -bound.occupation_slope * chains.degeneracy.numpy()[bound.mode] / bound.norm / chains.spacing
-    np.add.at(slope, bound.mode, filled[:, None] * bound.wave**2)
+    lines = by_mode(points.mode, summed, len(chains.onsite))
+    filled = -contacts.slope(occupation(chains, contacts, between.points)) * between.points.weight
+    filled = (filled * per_state(chains, between.points)).reshape(-1, 1)
+    inside = -2 * (filled * between.resolvent.diagonal).imag.reshape(
+        *between.points.energy.shape, chains.onsite.shape[1]
+    ).sum(1)
+    slope = (lines + by_mode(between.points.mode, inside, len(chains.onsite)).clamp_min(0.0)).numpy()
+    filled_states = -bound.occupation_slope * chains.degeneracy.numpy()[bound.mode] / bound.norm / chains.spacing
+    np.add.at(slope, bound.mode, filled_states[:, None] * bound.wave**2)
     return torch.from_numpy(slope)
 
 
 def _injected_response(chains: Chains, contacts: Contacts, injected: Injected) -> ChainResponse:
-    points, states = injected.points, injected.states
-    pad = _Padding(points.mode.repeat_interleave(points.energy.shape[1]), len(chains.onsite))
-    energy, weight, stretch = (pad(value) for value in (points.energy, points.weight, points.stretch))
-    source, drain = contacts.occupation(energy)
-    u, v, determinant = pad(states.u), pad(states.v), pad(states.determinant, 1.0)
-    scale = 1 / determinant.abs().square()
-    gamma = pad(states.left.gamma), pad(states.right.gamma)
-    gamma_slope = pad(states.left.gamma_slope), pad(states.right.gamma_slope)
-    self_energy_slope = pad(states.left.self_energy_slope), pad(states.right.self_energy_slope)
+    sites = chains.onsite.shape[1]
+    response = ChainResponse(
+        density=torch.zeros(len(chains.onsite), sites, sites, dtype=chains.onsite.dtype),
+        current=torch.zeros_like(chains.onsite),
+    )
+    # One subband at a time, since its arrays then stay in the cache.
+    for mode, part in _by_subband(injected.points):
+        _add_injected(response, mode, part, chains, contacts, injected)
+    return response
 
-    per_state = weight * (chains.degeneracy / (2 * torch.pi * chains.spacing))[:, None]
-    injection = per_state * source * gamma[0], per_state * drain * gamma[1]
-    flux = weight * (chains.degeneracy / 2 * CONDUCTANCE_QUANTUM)[:, None]
+
+def _add_injected(
+    response: ChainResponse, mode: int, part: slice, chains: Chains, contacts: Contacts, injected: Injected
+) -> None:
+    points, states = injected.points, injected.states
+    energy, weight = points.energy.reshape(-1)[part], points.weight.reshape(-1)[part]
+    source, drain = contacts.occupation(energy)
+    u, v, scale = states.u[part], states.v[part], states.scale[part]
+    leads = states.left, states.right
+    gamma, gamma_slope = [lead.gamma[part] for lead in leads], [lead.gamma_slope[part] for lead in leads]
+    self_energy_slope = [lead.self_energy_slope[part] for lead in leads]
+
+    degeneracy = chains.degeneracy[mode]
+    per_energy = weight * (degeneracy / (2 * torch.pi * chains.spacing))
+    injection = per_energy * source * gamma[0], per_energy * drain * gamma[1]
+    flux = weight * (degeneracy / 2 * CONDUCTANCE_QUANTUM)
     window = flux * (source - drain) * gamma[0] * gamma[1]
 
-    normal = (scale / determinant)[..., None]
+    normal = (scale / states.determinant[part])[:, None]
     uv, uu, vv = u * v * normal, u.square() * normal, v.square() * normal
     v_squared, u_squared, cross = v.abs().square(), u.abs().square(), u.conj() * v
-    lower = _stack(injection[0][..., None] * v_squared, injection[1][..., None] * cross.conj())
-    upper = _stack(injection[1][..., None] * u_squared, injection[0][..., None] * cross)
+    lower = _stack(injection[0][:, None] * v_squared, injection[1][:, None] * cross.conj())
+    upper = _stack(injection[1][:, None] * u_squared, injection[0][:, None] * cross)
 
-    density = torch.tril(lower.transpose(1, 2) @ (2 * _stack(uv.real, uu)))
-    density += torch.triu(upper.transpose(1, 2) @ (2 * _stack(uv.real, vv)), diagonal=1)
-    current = 2 * (window[..., None] * uv.real).sum(1)
+    density = torch.tril(lower.T @ (2 * _stack(uv.real, uu))) + torch.triu(
+        upper.T @ (2 * _stack(uv.real, vv)), diagonal=1
+    )
+    current = 2 * (window @ uv.real)
 
-    left_is_low = (chains.onsite[:, 0] <= chains.onsite[:, -1])[:, None]
-    low_share, high_share = pad(points.low_share), pad(points.high_share)
-    for end, other, is_low in ((0, 1, left_is_low), (-1, 0, ~left_is_low)):
-        side = 1 - other
-        share = torch.where(is_low, low_share, high_share)
-        relative_weight = torch.where(is_low, -stretch, stretch)
-        # Motion of the energies relative to the lead at this end and to the other one.
-        motion = [share, share]
-        motion[side] = share - 1
-        profile = share[..., None].expand(uv.shape).to(uv.dtype).clone()
-        profile[..., 0] -= self_energy_slope[0] * motion[0]
-        profile[..., -1] -= self_energy_slope[1] * motion[1]
+    # The energies follow the higher edge; the lead at each end moves against them with its own.
+    high = 0 if chains.onsite[mode, 0] > chains.onsite[mode, -1] else -1
+    for end in (0, -1):
+        share = 1.0 if end == high else 0.0
+        motion = [share - (end == 0), share - (end == -1)]
+        profile = torch.full_like(uv, share)
+        profile[:, 0] -= self_energy_slope[0] * motion[0]
+        profile[:, -1] -= self_energy_slope[1] * motion[1]
         below = 2 * _stack((uv * profile).real, uu * profile)
         beyond = 2 * _stack((uv * profile).real, vv * profile)
         after = beyond.flip(-1).cumsum(-1).flip(-1) - beyond
-        moved = -(lower * below.cumsum(-1) + upper * after).sum(1)
+        moved = -(lower * below.cumsum(-1) + upper * after).sum(0)
         occupied = [
-            per_state
-            * (
-                f * gamma[lead] * relative_weight
-                + contacts.slope(f) * share * gamma[lead]
-                + f * gamma_slope[lead] * motion[lead]
-            )
-            * scale
+            per_energy * (contacts.slope(f) * share * gamma[lead] + f * gamma_slope[lead] * motion[lead]) * scale
             for lead, f in enumerate((source, drain))
         ]
-        moved += (occupied[0][..., None] * v_squared + occupied[1][..., None] * u_squared).sum(1)
-        density[..., end] += moved
-
-        difference = source - drain
+        density[:, end] += moved + occupied[0] @ v_squared + occupied[1] @ u_squared
         moved_window = flux * (
-            (difference * relative_weight + (contacts.slope(source) - contacts.slope(drain)) * share)
-            * gamma[0]
-            * gamma[1]
-            + difference * (gamma_slope[0] * motion[0] * gamma[1] + gamma[0] * gamma_slope[1] * motion[1])
+            (contacts.slope(source) - contacts.slope(drain)) * share * gamma[0] * gamma[1]
+            + (source - drain) * (gamma_slope[0] * motion[0] * gamma[1] + gamma[0] * gamma_slope[1] * motion[1])
         )
-        current[..., end] += (moved_window * scale - 2 * window * (uv * profile).real.sum(-1)).sum(-1)
-    return ChainResponse(density=density, current=current)
+        current[end] += (moved_window * scale).sum() - 2 * window @ (uv * profile).real.sum(-1)
+    response.density[mode], response.current[mode] = density, current
+
+
+def _add_between(density: Tensor, chains: Chains, contacts: Contacts, between: Between) -> None:
+    """Add ∂N(x)/∂E_m(x') of the charge on the contour, (K, nx, nx): δG(x, x) = Σ G(x, x')² δE_m(x')."""
+    points, green = between.points, between.resolvent
+    if not len(points.mode):
+        return
+    filling = occupation(chains, contacts, points)
+    weight = -2 * points.weight * per_state(chains, points)
+    filled, fermi_slope = (weight * filling).reshape(-1), (weight * contacts.slope(filling)).reshape(-1)
+    share, stretch = points.share.reshape(-1), points.stretch.reshape(-1)
+    for mode, part in _by_subband(points):
+        determinant = green.determinant[part][:, None]
+        u, v = green.u[part], green.v[part]
+        uu, vv, diagonal = u.square() / determinant, v.square() / determinant, u * v / determinant
+        left, right = filled[part][:, None] * vv, filled[part][:, None] * uu
+        kernel = torch.tril((left.T @ uu).imag) + torch.triu((right.T @ vv).imag, diagonal=1)
+        high = 0 if chains.onsite[mode, 0] > chains.onsite[mode, -1] else -1
+        for end in (0, -1):
+            moves = share[part] if end == high else 1 - share[part]
+            widens = stretch[part] if end == high else -stretch[part]
+            profile = moves[:, None].expand(uu.shape).to(uu.dtype).clone()
+            profile[:, 0] -= green.left_slope[part] * (moves - float(end == 0))
+            profile[:, -1] -= green.right_slope[part] * (moves - float(end == -1))
+            beyond = vv * profile
+            after = beyond.flip(-1).cumsum(-1).flip(-1) - beyond
+            moved = (filled[part] * widens + fermi_slope[part] * moves)[:, None] * diagonal
+            moved -= left * (uu * profile).cumsum(-1) + right * after
+            kernel[:, end] += moved.imag.sum(0)
+        density[mode] += kernel
+
+
+def _by_subband(points: EnergyPoints) -> Iterator[tuple[int, slice]]:
+    """Yield each subband that has energies, and where they lie in the flat arrays."""
+    modes, counts = torch.unique_consecutive(points.modes, return_counts=True)
+    stops = counts.cumsum(0)
+    for mode, start, stop in zip(modes.tolist(), (stops - counts).tolist(), stops.tolist(), strict=True):
+        yield mode, slice(start, stop)
 
 
 def _stack(real: Tensor, pair: Tensor) -> Tensor:
-    """Rows (K, 3Q, nx) such that Σ stack(a, p)·stack(b, q) = Σ a b + Re(p* q)."""
-    return torch.cat([real, pair.real, pair.imag], 1)
-
-
-class _Padding:
-    """Lay flat quadrature points out as (K, largest number of points of a chain), zeros after the last."""
-
-    def __init__(self, mode: Tensor, modes: int) -> None:
-        counts = torch.bincount(mode, minlength=modes)
-        starts = counts.cumsum(0) - counts
-        self.shape = (modes, int(counts.max()))
-        self.mode = mode
-        self.place = torch.arange(len(mode)) - starts[mode]
-
-    def __call__(self, values: Tensor, empty: float = 0.0) -> Tensor:
-        flat = values.reshape(len(self.mode), -1).squeeze(-1)
-        padded = torch.full((*self.shape, *flat.shape[1:]), empty, dtype=flat.dtype)
-        padded[self.mode, self.place] = flat
-        return padded
+    """Rows (3Q, nx) such that Σ stack(a, p)·stack(b, q) = Σ a b + Re(p* q)."""
+    return torch.cat([real, pair.real, pair.imag])
 
 
 def _bound_response(
@@ -173,8 +205,13 @@ def _bound_response(
 
     relative = np.tile(level, (2, 1))
     relative[[0, 1], ends] -= 1.0
-    norm_change = -(2 * slope * wave[ends]) @ change[ends] - (curvature * wave[ends] ** 2) @ relative
+    tail_change = -(2 * slope * wave[ends])[:, None] * change[ends] - (curvature * wave[ends] ** 2)[:, None] * relative
+    norm_change = tail_change.sum(0)
+    half = len(wave) // 2
+    side = (wave[:half] @ wave[:half] - slope[0] * wave[0] ** 2) / norm
+    side_change = (2 * wave[:half] @ change[:half] + tail_change[0] - side * norm_change) / norm
     filled = float(chains.degeneracy[mode]) / chains.spacing
     density = np.outer(wave**2 * bound.occupation_slope[index] / norm, level)
+    density += np.outer(wave**2 * bound.side_slope[index] / norm, side_change)
     density += bound.occupation[index] * (2 * wave[:, None] * change / norm - np.outer(wave**2, norm_change) / norm**2)
     return np.asarray(filled * density)

@@ -2,44 +2,25 @@
 
 import math
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from mlnegf.acceleration import SCHEMES, Scheme
 from mlnegf.bound_states import FILLINGS
 from mlnegf.device import Device
 from mlnegf.grid import Floats
-from mlnegf.guess import Semiclassical, as_guess
-from mlnegf.poisson import PoissonError
+from mlnegf.guess import Guess, Semiclassical, as_guess
+from mlnegf.loop import CERTIFICATE, Iteration, Limits, Run, from_equilibrium, iterate
 from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
-CERTIFICATE = 1e-4
-"""Relative residual of the linear solve that certifies convergence."""
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """One NEGF solve of the outer loop.
-
-    Attributes
-    ----------
-    residual : float
-        Largest residual put through the screened Poisson operator, V.
-    error_estimate : float
-        V; NaN where the exact response was not asked.
-    current : float
-        A.
-    """
-
-    residual: float
-    error_estimate: float
-    current: float
+_THREADS = ThreadpoolController()
+# The arrays are small: a second thread costs three to five times what it saves.
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +39,8 @@ class Solution:
         Estimated largest distance of the potential from the fixed point, V; see `problem.Correction`.
     current_error : float
         Relative change of the current under the same correction.
+    modes : str
+        "uncoupled" or "coupled".
     work : Work
         What it cost.
     history : tuple of Iteration
@@ -78,6 +61,7 @@ class Solution:
     status: str
     error_estimate: float
     current_error: float
+    modes: str
     work: Work
     history: tuple[Iteration, ...]
     warnings: tuple[str, ...]
@@ -99,7 +83,8 @@ def solve(
     scheme: str | Scheme = "auto",
     tolerance: float = 1e-3,
     current_tolerance: float = 1e-2,
-    filling: str = "threshold",
+    filling: str = "sides",
+    modes: str = "uncoupled",
     max_solves: int = 60,
 ) -> Solution:
     """Solve NEGF and Poisson self-consistently at one bias.
@@ -119,7 +104,11 @@ def solve(
     current_tolerance : float
         Of the estimated relative error of the current.
     filling : str
-        How states bound below both contacts are filled, a name in `bound_states.FILLINGS`.
+        How states bound below both contacts are filled, a name in `bound_states.FILLINGS`; coupled modes know
+        "threshold" alone.
+    modes : str
+        "uncoupled", or "coupled" where subbands mix along x: ten to thirty times the work, see `coupled`.
+        `coupling` says what it would change.
     max_solves : int
         NEGF solves allowed.
 
@@ -144,86 +133,90 @@ def solve(
         "a whole number, 1 or more",
     )
     require(filling in FILLINGS, "filling", filling, f"one of {sorted(FILLINGS)}")
+    require(modes in ("uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
     if isinstance(scheme, str):
         require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
         scheme = SCHEMES[scheme]
-    problem = Problem(device, float(gate), float(drain), filling)
-    guess = as_guess(guess)
-    start = guess(problem)
-    notes = [start.note] if start.note else []
-    points: deque[Point] = deque(maxlen=max(1, scheme.memory))
-    history: list[Iteration] = []
-    potential, threshold = start.potential, 2 * tolerance
-    least, spent, patience = math.inf, 0, None if isinstance(guess, Semiclassical) else scheme.patience
-    seen = start.seen
-    if seen is not None and potential is not seen.potential:
-        history.append(_iteration(seen))
-    while True:
-        # A guess that evaluated a point and fell back on it is not charged for it twice.
-        point = seen if seen is not None and potential is seen.potential else problem.evaluate(potential)
-        if seen is not None and point.distance > seen.distance:
-            notes.append(
-                f"the guess left a residual of {point.distance:.1e} V, more than the {seen.distance:.1e} V "
-                "of the start it read, and was not used"
-            )
-            # The start follows at the end of this turn, as the point from which the loop goes on.
-            history = [_iteration(point)]
-            point = seen
-        seen = None
-        points.append(point)
-        least, spent = (point.distance, 0) if point.distance < least / 2 else (least, spent + 1)
-        converged = False
-        if point.distance <= threshold:
-            correction = point.correct(CERTIFICATE)
-            converged = correction.error <= tolerance and correction.current_error <= current_tolerance
-            # A certificate that failed is not asked again before the residual has fallen as far as it must.
-            excess = max(correction.error / tolerance, correction.current_error / current_tolerance)
-            threshold = point.distance * min(0.5, 0.7 / excess)
-        over = problem.work.charge_evaluations >= max_solves
-        if not converged and not over:
-            if patience is not None and spent >= patience:
-                notes.append(f"the guess led nowhere in {len(history) + 1} NEGF solves; started again, semiclassically")
-                potential, threshold, patience = problem.semiclassical(), 2 * tolerance, None
-                points.clear()
-            else:
-                try:
-                    potential = scheme.propose(list(points))
-                except PoissonError:
-                    potential = np.full_like(point.potential, np.nan)
-        history.append(_iteration(point))
-        if converged or over or not np.isfinite(potential).all():
-            return _solution(point, converged, history, notes, over)
+    problem = Problem(device, float(gate), float(drain), filling, modes)
+    with _THREADS.limit(limits=1):
+        run = _run(problem, as_guess(guess), scheme, Limits(tolerance, current_tolerance, max_solves, scheme.patience))
+        return _solution(run)
 
 
-def _iteration(point: Point) -> Iteration:
-    error = point.corrections[-1].error if point.corrections else math.nan
-    return Iteration(point.distance, error, point.charge.current)
+@dataclass(frozen=True)
+class Coupling:
+    """What coupled modes would change in a solution of uncoupled ones, to first order.
+
+    Attributes
+    ----------
+    potential : float
+        Largest change of the self-consistent potential, V.
+    current : float
+        Relative change of the current, that of the potential included.
+    """
+
+    potential: float
+    current: float
 
 
-def _solution(point: Point, converged: bool, history: list[Iteration], notes: list[str], over: bool) -> Solution:
-    problem = point.problem
+def coupling(solution: Solution) -> Coupling:
+    """Say what the coupling of modes, neglected in a solution, would have changed, by one coupled NEGF solve."""
+    device, bias = solution.device, (solution.gate, solution.drain)
+    with _THREADS.limit(limits=1):
+        potential = device.grid.fold(solution.potential)
+        alone, mixed = (
+            Problem(device, *bias, "threshold", modes).evaluate(potential) for modes in ("uncoupled", "coupled")
+        )
+        before, after = (point.correct(1e-3) for point in (alone, mixed))
+        step = after.step - before.step
+        current = alone.charge.current
+        _, moved = alone.charge.respond(step)
+        return Coupling(float(abs(step).max()), (mixed.charge.current + moved) / current - 1 if current else 0.0)
+
+
+def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
+    """Follow the guess; if it leads nowhere and the scheme may, start again from ever safer places."""
+    run = iterate(problem, guess(problem), scheme, limits)
+    ways: dict[str, Callable[[], Run]] = {
+        "semiclassically": lambda: iterate(problem, Semiclassical()(problem), scheme, limits),
+        "from equilibrium, raising the drain voltage": lambda: from_equilibrium(problem, scheme, limits),
+    }
+    for name, way in ways.items():
+        if limits.patience is None or run.ended in ("converged", "over"):
+            break
+        if name == "semiclassically" and isinstance(guess, Semiclassical):
+            continue
+        note = f"the start led nowhere in {len(run.history)} NEGF solves; started again, {name}"
+        again = way()
+        run = replace(again, history=run.history + again.history, notes=(*run.notes, note, *again.notes))
+    return run
+
+
+def _solution(run: Run) -> Solution:
+    point, problem = run.point, run.point.problem
     correction = point.correct(CERTIFICATE)
     solves = problem.work.charge_evaluations
     found = f"estimated errors {correction.error * 1e3:.2g} mV and {correction.current_error:.1%} of the current"
-    if converged:
-        status = f"converged: {found} after {solves} NEGF solves."
-    elif over:
-        status = f"unconverged: {found} after all {solves} NEGF solves; try a nearer guess, or scheme='auto'."
-    else:
-        status = f"diverged: no next potential after {solves} NEGF solves; try a nearer guess or scheme='auto'."
+    status = {
+        "converged": f"converged: {found} after {solves} NEGF solves.",
+        "over": f"unconverged: {found} after all {solves} NEGF solves; try a nearer guess, or scheme='auto'.",
+        "stalled": f"stalled: {found}, no better in {solves} NEGF solves; come from a nearby bias, with sweep.",
+        "diverged": f"diverged: no next potential after {solves} NEGF solves; try a nearer guess or scheme='auto'.",
+    }[run.ended]
     problem.work.seconds = time.perf_counter() - problem.started
     unfold = problem.device.grid.unfold
     return Solution(
         device=problem.device,
         gate=problem.gate,
         drain=problem.drain,
-        converged=converged,
+        converged=run.converged,
         status=status,
         error_estimate=correction.error,
         current_error=correction.current_error,
+        modes=problem.modes,
         work=problem.work,
-        history=tuple(history),
-        warnings=(*notes, *_warnings(point)),
+        history=run.history,
+        warnings=(*run.notes, *_warnings(point)),
         potential=unfold(point.potential),
         charge=unfold(point.charge.density) / PER_CUBIC_CENTIMETRE,
         current=point.charge.current,
@@ -259,8 +252,8 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
             f"the lattice has no states of the heaviest subband above {band_top:.2f} eV, yet contacts are filled up to "
             f"{filled:.2f} eV: charge is lost; use a smaller spacing[0] than {device.grid.dx} nm"
         )
-    if charge.injected.unresolved > 0:
-        yield f"the energy integral missed its tolerance {charge.injected.unresolved:.1g} times over"
+    if (missed := max(charge.injected.unresolved, charge.between.unresolved)) > 0:
+        yield f"the energy integral missed its tolerance {missed:.1g} times over"
     if int(charge.rank.max()) + 1 == charge.negf.basis.energies.shape[1]:
         yield "the highest transverse function is in use: the section is too large for the basis; charge is left out"
     if (overlap := charge.continuity) < 0.7:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from mlnegf.leads import Lead, SelfEnergy, self_energy
+from mlnegf.leads import Lead, SelfEnergy, complex_self_energy, self_energy
 
 Tensor = torch.Tensor
 
@@ -77,13 +77,16 @@ class System:
                 "more; repeat a lead's block for a shorter device."
             )
         sites, block, _ = blocks.shape
-        named = {"upper": (upper, (sites - 1, block, block))}
+        named: dict[str, tuple[Any, tuple[int, ...]]] = {"upper": (upper, (sites - 1, block, block))}
         for side, lead in (("left_lead", left_lead), ("right_lead", right_lead)):
             parts = vars(lead).values() if isinstance(lead, Lead) else lead
             for name, part in zip(("onsite", "hopping", "overlap", "overlap_hopping"), parts, strict=False):
                 named[f"{side} {name}"] = (part, (block, block))
         if overlap is not None:
-            named |= {"overlap[0]": (overlap[0], (sites, block, block)), "overlap[1]": (overlap[1], (sites - 1, block, block))}
+            named |= {
+                "overlap[0]": (overlap[0], (sites, block, block)),
+                "overlap[1]": (overlap[1], (sites - 1, block, block)),
+            }
         given = {"diagonal": blocks}
         for name, (value, shape) in named.items():
             if value is None:
@@ -97,7 +100,9 @@ class System:
         for name in given.keys() & {"diagonal", "left_lead onsite", "right_lead onsite"}:
             skew = float((given[name] - given[name].mH).abs().max())
             if skew > 1e-9 * float(given[name].abs().max()):
-                raise ValueError(f"transport: {name} differs from its adjoint by {skew:.1e}, expected Hermitian blocks.")
+                raise ValueError(
+                    f"transport: {name} differs from its adjoint by {skew:.1e}, expected Hermitian blocks."
+                )
         kind = torch.complex128 if any(value.is_complex() for value in given.values()) else torch.float64
         tensors = {name: value.to(kind) for name, value in given.items()}
 
@@ -232,7 +237,8 @@ class _Elimination:
     """
 
     def __init__(self, energies: Tensor, system: System, left: Tensor, right: Tensor) -> None:
-        energy = energies[:, None, None].to(system.diagonal.dtype)
+        kind = torch.complex128 if energies.is_complex() else system.diagonal.dtype
+        energy = energies[:, None, None].to(kind)
         self.system, self.energy, self.ends = system, energy, (left, right)
         # Couplings along one orbital each, as on a cubic lattice, are multiplied as vectors.
         along = system.upper.diagonal(dim1=-2, dim2=-1)
@@ -247,14 +253,14 @@ class _Elimination:
                 matrix = matrix - link.conj()[:, None] * inverse * link
             elif n:
                 link = self._upper(n - 1)
-                matrix = matrix - link.mH @ inverse @ link
+                matrix = matrix - self._lower(n - 1).to(inverse.dtype) @ inverse @ link.to(inverse.dtype)
             inverse = torch.linalg.inv(matrix)
             self.inverses.append(inverse)
 
     def _diagonal(self, n: int) -> Tensor:
         system = self.system
         if system.overlap is None:
-            matrix = (-system.diagonal[n]).repeat(len(self.energy), 1, 1)
+            matrix = (-system.diagonal[n]).to(self.energy.dtype).repeat(len(self.energy), 1, 1)
             matrix.diagonal(dim1=-2, dim2=-1).add_(self.energy[..., 0])
         else:
             matrix = self.energy * system.overlap[n] - system.diagonal[n]
@@ -270,11 +276,21 @@ class _Elimination:
             return self.system.upper[n]
         return self.system.upper[n] - self.energy * self.system.overlap_upper[n]
 
-    def _ahead(self, n: int, waves: Tensor) -> Tensor:
-        return self.along[n][:, None] * waves if self.along is not None else self._upper(n) @ waves
+    def _lower(self, n: int) -> Tensor:
+        """H − E S below the diagonal; at a complex energy not the adjoint of what is above."""
+        if self.system.overlap_upper is None:
+            return self.system.upper[n].mH
+        return self.system.upper[n].mH - self.energy * self.system.overlap_upper[n].mH
 
-    def _behind(self, n: int, waves: Tensor) -> Tensor:
-        return self.along[n].conj()[:, None] * waves if self.along is not None else self._upper(n).mH @ waves
+    def ahead(self, n: int, waves: Tensor) -> Tensor:
+        """Apply ⟨n|H|n+1⟩."""
+        return self.along[n][:, None] * waves if self.along is not None else self._upper(n).to(waves.dtype) @ waves
+
+    def behind(self, n: int, waves: Tensor) -> Tensor:
+        """Apply ⟨n+1|H|n⟩."""
+        return (
+            self.along[n].conj()[:, None] * waves if self.along is not None else self._lower(n).to(waves.dtype) @ waves
+        )
 
     def waves(self, left: SelfEnergy, right: SelfEnergy) -> Tensor:
         """Solve for the columns of [W_L W_R], (Q, sites, block, p)."""
@@ -299,18 +315,35 @@ class _Elimination:
     def _substitute(self, source: Tensor) -> Tensor:
         folded = [source[:, 0]]
         for n, inverse in enumerate(self.inverses[:-1]):
-            folded.append(source[:, n + 1] + self._behind(n, inverse @ folded[n]))
+            folded.append(source[:, n + 1] + self.behind(n, inverse @ folded[n]))
         solution = [self.inverses[-1] @ folded[-1]]
         for n in range(len(self.inverses) - 2, -1, -1):
-            solution.append(self.inverses[n] @ (folded[n] + self._ahead(n, solution[-1])))
+            solution.append(self.inverses[n] @ (folded[n] + self.ahead(n, solution[-1])))
         return torch.stack(solution[::-1], 1)
 
     def _apply(self, waves: Tensor) -> Tensor:
         product = [self._diagonal(n) @ waves[:, n] for n in range(waves.shape[1])]
         for n in range(waves.shape[1] - 1):
-            product[n] = product[n] - self._ahead(n, waves[:, n + 1])
-            product[n + 1] = product[n + 1] - self._behind(n, waves[:, n])
+            product[n] = product[n] - self.ahead(n, waves[:, n + 1])
+            product[n + 1] = product[n + 1] - self.behind(n, waves[:, n])
         return torch.stack(product, 1)
+
+
+def green_blocks(energies: Tensor, system: System) -> Tensor:
+    """Diagonal blocks ⟨n|G|n⟩ at complex energies above the real axis, (Q, sites, block, block).
+
+    The recursive Green's function: G_nn = (A_n − what lies to the left − what lies to the right)⁻¹.
+    """
+    left, right = (
+        complex_self_energy(energies, lead, side) for lead, side in ((system.left, "left"), (system.right, "right"))
+    )
+    forward = _Elimination(energies, system, left, right)
+    blocks = [forward.inverses[-1]]
+    for n in range(len(system.diagonal) - 2, -1, -1):
+        # G_nn = g_n + g_n H_n,n+1 G_n+1,n+1 H_n+1,n g_n
+        inverse = forward.inverses[n]
+        blocks.append(inverse + inverse @ forward.ahead(n, blocks[-1] @ forward.behind(n, inverse)))
+    return torch.stack(blocks[::-1], 1)
 
 
 def transmission(

@@ -7,6 +7,7 @@ import torch
 from mlnegf.bound_states import bound_states
 from mlnegf.chains import Chains, hopping_energy, inject, lead, scattering_states
 from mlnegf.contacts import Contacts
+from mlnegf.contour import charge_between, resolvent
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))
@@ -148,7 +149,8 @@ def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_func
     states = scattering_states(*chain(onsite, root**2))
     occupied = states.density_of_states().numpy() / (1 + np.exp((root[:, None] ** 2 - 0.05) / kT))
     direct = 4.0 / (2 * np.pi * SPACING) * np.trapezoid(occupied * 2 * root[:, None], root, axis=0)
-    assert np.allclose(injected.density[0], direct, rtol=2e-5)
+    found = injected.density + charge_between(chains, contacts, 1.0, 1e-9).density
+    assert np.allclose(found[0], direct, rtol=2e-5)
     assert injected.current.item() == 0.0
 
 
@@ -167,6 +169,58 @@ def test_the_quadrature_keeps_its_promise() -> None:
         assert (found.density - exact.density).abs().max() < tolerance
         assert abs(found.current / exact.current - 1).item() < tolerance
         assert len(found.points.mode) <= len(exact.points.mode)
+        between = charge_between(chains, contacts, 1.0, tolerance)
+        assert between.unresolved == 0.0
+        assert (between.density - charge_between(chains, contacts, 1.0, 1e-11).density).abs().max() < tolerance
+
+
+def test_the_contour_gives_the_charge_of_the_real_axis() -> None:
+    onsite = barrier()
+    chains = Chains(
+        torch.as_tensor(onsite)[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+    )
+    contacts = Contacts(0.05, -0.1, 0.02585)
+    low, high = onsite[-1], onsite[0]
+    angle = (np.arange(4000) + 0.5) * np.pi / 8000
+    states = scattering_states(*chain(onsite, low + (high - low) * np.sin(angle) ** 2))
+    filled = states.right_injected.numpy() / (
+        1 + np.exp((low + (high - low) * np.sin(angle[:, None]) ** 2 + 0.1) / 0.02585)
+    )
+    weight = (high - low) * np.sin(2 * angle) * np.pi / 8000
+    direct = 4.0 / (2 * np.pi * SPACING) * weight @ filled
+    assert np.allclose(charge_between(chains, contacts, 1.0, 1e-9).density[0], direct, atol=1e-6)
+
+
+@pytest.mark.parametrize("thickness", [4, 12, 40])
+def test_a_level_behind_a_barrier_is_filled_by_the_one_contact_it_leaks_into(thickness: int) -> None:
+    """Widths of the level from 1e-4 to below 1e-15 eV; a grid on the real axis would have to find them."""
+    onsite = np.zeros(120)
+    onsite[40:], onsite[20:40], onsite[40 : 40 + thickness] = -0.4, -0.35, 0.5
+    chains = Chains(
+        torch.as_tensor(onsite)[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+    )
+    contacts = Contacts(0.2, 0.0, 0.02585)
+    found = charge_between(chains, contacts, 1.0, 1e-8)
+    assert found.unresolved == 0.0
+    in_well = float(found.density[0, :42].sum()) * SPACING
+    closed = np.diag(2 * HOPPING + onsite[:50]) - HOPPING * (np.eye(50, k=1) + np.eye(50, k=-1))
+    levels = np.linalg.eigvalsh(closed)
+    filled = 4 * (1 / (1 + np.exp(levels[levels < -0.01] / 0.02585))).sum()
+    assert in_well == pytest.approx(filled, abs=0.02 if thickness > 4 else 0.3)
+
+
+def test_the_resolvent_continues_the_spectral_function_off_the_real_axis() -> None:
+    onsite, energy = barrier(), np.linspace(-0.25, 1.0, 40)
+    near = resolvent(*chain(onsite, energy + 1e-9j))
+    assert np.allclose(
+        -2 * near.diagonal.imag, scattering_states(*chain(onsite, energy)).density_of_states(), atol=1e-5
+    )
 
 
 def test_a_narrow_resonance_is_resolved_or_reported() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from mlnegf import Device, LearnedGuess, Solution, solve
 from mlnegf.autoencoder import save
-from mlnegf.dataset import Case, Sample
+from mlnegf.dataset import FILLING, Case, Sample
 from mlnegf.guess import Semiclassical
 from mlnegf.problem import Problem
 from mlnegf.training import Trained
@@ -90,9 +90,16 @@ def test_a_doubt_is_said(learned: LearnedGuess, device: Device) -> None:
     assert found.negf_solves == solve(device, 0.3, 0.45).negf_solves
 
 
-def test_another_filling_is_doubted(learned: LearnedGuess, device: Device) -> None:
-    start = learned(Problem(device, *BIAS, filling="mean"))
-    assert start.note == "the learned guess was not used: filling = 'mean' was not trained"
+@pytest.mark.parametrize(("gate", "same"), [(0.3, True), (0.5, False)])
+def test_the_network_reads_the_filling_of_its_data(
+    learned: LearnedGuess, device: Device, gate: float, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The point it read serves the solve as well if no state is bound there, so that the rule changes nothing."""
+    monkeypatch.setattr("mlnegf.learned._same", lambda problem, point: same)
+    own, other = (learned(Problem(device, gate, 0.3, filling)) for filling in (FILLING, "mean"))
+    assert np.array_equal(own.potential, other.potential)
+    assert (other.seen is not None) == same
+    assert solve(device, gate, 0.3, guess=learned, filling="mean").converged
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.bound_states import bound_states
-from mlnegf.chains import Chains, hopping_energy, inject
+from mlnegf.bound_states import BoundStates, bound_states
+from mlnegf.chains import Chains, Injected, hopping_energy, inject
 from mlnegf.contacts import Contacts
+from mlnegf.contour import Between, charge_between
 from mlnegf.device import Device
 from mlnegf.negf import Negf
 from mlnegf.response import chain_response
@@ -21,20 +22,25 @@ def solve(depth: float, shift: float) -> tuple:  # type: ignore[type-arg]
     degeneracy = torch.tensor([4.0], dtype=torch.float64)
     chains = Chains(torch.as_tensor(onsite)[None] + shift * DIRECTION, hopping, 0.25, degeneracy)
     contacts = Contacts(0.0, -0.05, 0.02585)
-    injected = inject(chains, contacts, 1.5, 1e-9)
-    return chains, contacts, injected, bound_states(chains, contacts)
+    parts = inject(chains, contacts, 1.5, 1e-9), charge_between(chains, contacts, 1.5, 1e-9)
+    return chains, contacts, *parts, bound_states(chains, contacts)
+
+
+def charge(
+    chains: Chains, contacts: Contacts, injected: Injected, between: Between, bound: BoundStates
+) -> torch.Tensor:
+    return injected.density + between.density + bound.density(chains)
 
 
 @pytest.mark.parametrize(("depth", "bound"), [(-0.3, 0), (0.25, 2)])
 def test_chain_response_is_the_derivative(depth: float, bound: int) -> None:
-    chains, contacts, injected, states = solve(depth, 0.0)
-    assert len(states.mode) >= bound
-    response = chain_response(chains, contacts, injected, states)
+    solved = solve(depth, 0.0)
+    assert len(solved[-1].mode) >= bound
+    response = chain_response(*solved)
     errors = []
     for step in (1e-3, 1e-4, 1e-5):
         after, before = solve(depth, step), solve(depth, -step)
-        charges = [part[2].density + part[3].density(part[0]) for part in (after, before)]
-        exact = (charges[0] - charges[1])[0] / (2 * step)
+        exact = (charge(*after) - charge(*before))[0] / (2 * step)
         errors.append(float((response.density[0] @ DIRECTION[0] - exact).abs().max() / exact.abs().max()))
         current = float(after[2].current - before[2].current) / (2 * step)
         assert float(response.current[0] @ DIRECTION[0]) == pytest.approx(current, rel=1e-2)

@@ -1,0 +1,151 @@
+"""Charge between the two band edges of a chain, where only the contact with the lower edge injects.
+
+There A = G Γ G† is the whole spectral function −2 Im G, filled by one Fermi function f, and
+
+    n(x) ∝ −2 Im ∫ G(x, x; E) f(E) dE
+
+may leave the real axis: G has no poles above it, f none below μ + iπkT. A state in a well behind a barrier, a resonance
+too narrow for any grid on the real axis, costs nothing there. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993
+(1982); Brandbyge et al., Phys. Rev. B 65, 165401 (2002), who integrate the equilibrium part of the charge so.)
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mlnegf.chains import Chains, by_mode, reach
+from mlnegf.contacts import Contacts
+from mlnegf.quadrature import BETWEEN, EnergyPoints, Panels, between, refine
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Resolvent:
+    """G(x, x') = u(x_<) v(x_>) / D of Q chains at complex energies.
+
+    Attributes
+    ----------
+    u, v : complex Tensor, (Q, nx)
+    determinant : complex Tensor, (Q,)
+    left_slope, right_slope : complex Tensor, (Q,)
+        dΣ/dE of both leads.
+    """
+
+    u: Tensor
+    v: Tensor
+    determinant: Tensor
+    left_slope: Tensor
+    right_slope: Tensor
+
+    @property
+    def diagonal(self) -> Tensor:
+        """G(x, x), (Q, nx), 1/eV."""
+        return self.u * self.v / self.determinant[:, None]
+
+
+def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor) -> Resolvent:
+    """Solve Q chains at one complex energy each; arguments as in `chains.scattering_states`."""
+    left, right = (_phase(energy - onsite[:, end], hopping) for end in (0, -1))
+    coefficient = (2 + (onsite - energy[:, None]) / hopping[:, None]).T
+    both = torch.stack([coefficient, coefficient.flip(0)], 1)
+    sites = len(coefficient)
+    waves = torch.empty(sites + 2, 2, len(energy), dtype=energy.dtype)
+    waves[0, 0], waves[0, 1] = left, right
+    waves[1] = 1.0
+    for n in range(sites):
+        torch.mul(both[n], waves[n + 1], out=waves[n + 2])
+        waves[n + 2].sub_(waves[n])
+    u, v = waves[1:-1, 0].T.contiguous(), waves[1:, 1].T.flip(1)
+    return Resolvent(
+        u=u,
+        v=v[:, 1:],
+        determinant=hopping * (left * v[:, 1] - v[:, 0]),
+        left_slope=-left.square() / (1 - left.square()),
+        right_slope=-right.square() / (1 - right.square()),
+    )
+
+
+def _phase(energy_above_edge: Tensor, hopping: Tensor) -> Tensor:
+    """λ of the solution that decays into the lead, cos ka = 1 − (E − E_edge)/2t."""
+    cosine = 1 - energy_above_edge / (2 * hopping)
+    root = (cosine.square() - 1).sqrt()
+    one, other = cosine + root, cosine - root
+    return 1 / torch.where(one.abs() > other.abs(), one, other)
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    """Charge of the energies between the two edges of every chain.
+
+    Attributes
+    ----------
+    density : Tensor, (K, nx)
+        Electrons per nm.
+    points : EnergyPoints
+        On the contour; none of a chain whose edges are the same.
+    resolvent : Resolvent
+        At all points, panel by panel.
+    quadrature_error, unresolved : float
+        As in `chains.Injected`.
+    """
+
+    density: Tensor
+    points: EnergyPoints
+    resolvent: Resolvent
+    quadrature_error: float
+    unresolved: float
+
+
+def charge_between(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Between:
+    """Integrate the charge between the edges; arguments as in `chains.inject`."""
+    low, high, _ = reach(chains, contacts)
+    gap = high - low
+    # Half way to the first pole of f, and no higher than the contour is wide.
+    height = (gap / 4).clamp_max(torch.pi / 2 * contacts.kT)
+
+    def place(panels: Panels) -> EnergyPoints:
+        return between(panels, low, high, height)
+
+    def charges(points: EnergyPoints, solved: Resolvent, weight: Tensor) -> Tensor:
+        filled = (weight * occupation(chains, contacts, points) * per_state(chains, points))[:, None]
+        return -2 * (filled @ solved.diagonal.reshape(*points.energy.shape, -1)).imag[:, 0]
+
+    def error(points: EnergyPoints, solved: Resolvent) -> Tensor:
+        return charges(points, solved, points.weight - points.gauss_weight).abs().amax(-1)
+
+    def defect(points: EnergyPoints) -> Tensor:
+        return error(points, _solve(chains, points)) / (density_scale * tolerance)
+
+    apart = torch.nonzero(gap > 1e-12)[:, 0]
+    first = Panels.cut(apart, torch.full((len(apart),), torch.pi / 2, dtype=low.dtype), BETWEEN)
+    if not len(apart):
+        points = place(first)
+        return Between(torch.zeros_like(chains.onsite), points, _solve(chains, points), 0.0, 0.0)
+    panels, unresolved = refine(first, place, defect)
+    points = place(panels)
+    solved = _solve(chains, points)
+    return Between(
+        density=by_mode(points.mode, charges(points, solved, points.weight), len(low)),
+        points=points,
+        resolvent=solved,
+        quadrature_error=float(error(points, solved).sum()),
+        unresolved=unresolved,
+    )
+
+
+def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tensor:
+    """Fermi function of the contact with the lower edge, (P, 15), complex."""
+    left, right = chains.edges
+    level = torch.where(left <= right, contacts.source, contacts.drain)[points.mode][:, None]
+    scaled = (points.energy - level) / contacts.kT
+    return 1 / (1 + torch.exp(torch.complex(scaled.real.clamp(-600, 600), scaled.imag)))
+
+
+def per_state(chains: Chains, points: EnergyPoints) -> Tensor:
+    """Electrons per nm that a spectral function of 1/eV holds, for a weight of 1 eV; (P, 1)."""
+    return (chains.degeneracy / (2 * torch.pi * chains.spacing))[points.mode][:, None]
+
+
+def _solve(chains: Chains, points: EnergyPoints) -> Resolvent:
+    return resolvent(chains.onsite[points.modes], chains.hopping[points.modes], points.energy.reshape(-1))

@@ -1,0 +1,172 @@
+"""The outer loop: points, each one NEGF solve, until one is certified, or until it is clear that none will be."""
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from mlnegf.acceleration import Scheme
+from mlnegf.grid import Floats
+from mlnegf.guess import Start
+from mlnegf.poisson import PoissonError
+from mlnegf.problem import Point, Problem
+
+CERTIFICATE = 1e-4
+"""Relative residual of the linear solve that certifies convergence."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One NEGF solve of the outer loop.
+
+    Attributes
+    ----------
+    residual : float
+        Largest residual put through the screened Poisson operator, V.
+    error_estimate : float
+        V; NaN where the exact response was not asked.
+    current : float
+        A.
+    """
+
+    residual: float
+    error_estimate: float
+    current: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop.
+
+    Attributes
+    ----------
+    tolerance, current_tolerance : float
+        Of the estimated errors: V, and relative.
+    solves : int
+        NEGF solves that `problem.work` may have counted at the end.
+    patience : int, optional
+        NEGF solves in which the least residual must halve.
+    """
+
+    tolerance: float
+    current_tolerance: float
+    solves: int
+    patience: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """How a run of the loop ended, and where.
+
+    Attributes
+    ----------
+    point : Point
+        The last one.
+    ended : str
+        "converged", "stalled", "over" the number of solves allowed, or "diverged": there is no next potential.
+    history : tuple of Iteration
+    notes : tuple of str
+        What the solution should say of the way.
+    """
+
+    point: Point
+    ended: Literal["converged", "stalled", "over", "diverged"]
+    history: tuple[Iteration, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Whether both error estimates are under their tolerances."""
+        return self.ended == "converged"
+
+
+def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> Run:
+    """Follow a scheme from a start.
+
+    A start that has seen a point with a smaller residual than its own potential leaves is not used.
+    """
+    notes = [start.note] if start.note else []
+    points: deque[Point] = deque(maxlen=max(1, scheme.memory))
+    history: list[Iteration] = []
+    potential, threshold, seen = start.potential, 2 * limits.tolerance, start.seen
+    least, spent = math.inf, 0
+    if seen is not None and potential is not seen.potential:
+        history.append(_iteration(seen))
+    while True:
+        # A guess that evaluated a point and fell back on it is not charged for it twice.
+        point = seen if seen is not None and potential is seen.potential else problem.evaluate(potential)
+        if seen is not None and point.distance > seen.distance:
+            notes.append(
+                f"the guess left a residual of {point.distance:.1e} V, more than the {seen.distance:.1e} V "
+                "of the start it read, and was not used"
+            )
+            # The start follows at the end of this turn, as the point from which the loop goes on.
+            history = [_iteration(point)]
+            point = seen
+        seen = None
+        points.append(point)
+        least, spent = (point.distance, 0) if point.distance < least / 2 else (least, spent + 1)
+        ended: Literal["converged", "stalled", "over", "diverged"] | None = None
+        if point.distance <= threshold:
+            correction = point.correct(CERTIFICATE)
+            # A certificate that failed is not asked again before the residual has fallen as far as it must.
+            excess = max(correction.error / limits.tolerance, correction.current_error / limits.current_tolerance)
+            threshold = point.distance * min(0.5, 0.7 / max(excess, 1e-300))
+            ended = "converged" if excess <= 1 else None
+        if ended is None and problem.work.charge_evaluations >= limits.solves:
+            ended = "over"
+        if ended is None and limits.patience is not None and spent >= limits.patience:
+            ended = "stalled"
+        if ended is None:
+            potential = _next(scheme, points)
+            ended = None if np.isfinite(potential).all() else "diverged"
+        history.append(_iteration(point))
+        if ended is not None:
+            return Run(point, ended, tuple(history), tuple(notes))
+
+
+def _next(scheme: Scheme, points: deque[Point]) -> Floats:
+    try:
+        return scheme.propose(list(points))
+    except PoissonError:
+        return np.full_like(points[-1].potential, np.nan)
+
+
+def _iteration(point: Point) -> Iteration:
+    error = point.corrections[-1].error if point.corrections else math.nan
+    return Iteration(point.distance, error, point.charge.current)
+
+
+def from_equilibrium(problem: Problem, scheme: Scheme, limits: Limits, steps: tuple[float, ...] = (0.1, 0.04)) -> Run:
+    """Raise the drain voltage from zero, where the solution is unique, each bias started from the line through two.
+
+    On the way a coarse solution will do. Where the branch folds back there is none for a while: such a bias is stepped
+    over. If the last one fails, the next of `steps` (V) is tried.
+    """
+    coarse = replace(limits, tolerance=max(5e-3, limits.tolerance), current_tolerance=math.inf)
+    history: tuple[Iteration, ...] = ()
+    for step in steps:
+        drains = np.linspace(0.0, problem.drain, 1 + math.ceil(abs(problem.drain) / step))
+        line: list[tuple[float, Floats]] = []
+        for drain in drains:
+            there = bool(drain == problem.drain)
+            part = problem if there else replace(problem, drain=float(drain))
+            start = Start(_extrapolated(line, drain) if line else part.semiclassical())
+            run = iterate(part, start, scheme, limits if there else coarse)
+            history += run.history
+            if run.converged:
+                line = [*line[-1:], (drain, run.point.potential)]
+            if run.ended == "over":
+                break
+        run = replace(run, history=history)
+        if run.ended in ("converged", "over"):
+            break
+    return run
+
+
+def _extrapolated(line: list[tuple[float, Floats]], drain: float) -> Floats:
+    (last, potential), (before, earlier) = line[-1], line[0]
+    slope = (potential - earlier) / (last - before) if len(line) > 1 else np.zeros_like(potential)
+    return np.asarray(potential + (drain - last) * slope)

@@ -1,0 +1,315 @@
+"""Block Hamiltonians against closed forms, a dense inverse, an independent code's leads, and conservation laws."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from mlnegf.lattice import cubic_lattice
+from mlnegf.leads import Lead, self_energy, surface_green_function
+from mlnegf.transport import ScatteringStates, System, carriers, density_of_states, scattering_states, transmission
+
+GAUSSIAN_WIRE = {
+    (
+        8,
+        60,
+    ): "0 0.238546737898 0.977363219537 0.999590493115 0.999988167395 1.748166965179 2.972426319799 2.999468996662",
+    (
+        12,
+        60,
+    ): "0 0.238546737898 0.977363219537 1.676860969587 2.969070175383 3.451445465664 4.520496447537 5.959191499021",
+}
+"""T at e₀ + linspace(−0.0137, 0.6123, 8): separable, hence from one-dimensional recursions to all digits."""
+
+
+def solved(system: System, energies: Any) -> ScatteringStates:
+    ((_, states),) = scattering_states(torch.as_tensor(energies, dtype=torch.float64), system)
+    return states
+
+
+def rough(seed: int, shape: tuple[int, int, int] = (9, 3, 2), amplitude: float = 0.5) -> System:
+    return cubic_lattice(amplitude * np.random.default_rng(seed).normal(size=shape))
+
+
+def anything(seed: int, sites: int = 7, block: int = 3, real: bool = False, overlaps: bool = False) -> System:
+    """A system without any symmetry, its leads of full hopping blocks, with or without overlap matrices."""
+    chance = np.random.default_rng(seed)
+
+    def matrix(*shape: int, size: float = 1.0) -> torch.Tensor:
+        values = chance.normal(size=shape) + (0 if real else 1j * chance.normal(size=shape))
+        return size * torch.as_tensor(values, dtype=torch.float64 if real else torch.complex128)
+
+    def hermitian(*shape: int, size: float = 1.0) -> torch.Tensor:
+        values = matrix(*shape, size=size)
+        return (values + values.mH) / 2
+
+    unit = torch.eye(block, dtype=torch.float64 if real else torch.complex128)
+    lead_overlap = [unit + hermitian(block, block, size=0.05), matrix(block, block, size=0.05)] if overlaps else []
+    leads = [Lead(hermitian(block, block), matrix(block, block), *lead_overlap) for _ in range(2)]
+    overlap = unit + hermitian(sites, block, block, size=0.05) if overlaps else None
+    beyond = matrix(sites - 1, block, block, size=0.05) if overlaps else None
+    return System(hermitian(sites, block, block), matrix(sites - 1, block, block), *leads, overlap, beyond)
+
+
+def dense(system: System, energy: float, broadening: float) -> dict[str, np.ndarray]:
+    """G by a dense inverse, with the same self-energies."""
+    sites, block, _ = system.diagonal.shape
+    size = sites * block
+    matrix = np.zeros((size, size), dtype=complex)
+    for n in range(sites):
+        here = slice(n * block, (n + 1) * block)
+        overlap = np.eye(block) if system.overlap is None else system.overlap[n].numpy()
+        matrix[here, here] = energy * overlap - system.diagonal[n].numpy()
+        if n + 1 < sites:
+            there = slice((n + 1) * block, (n + 2) * block)
+            link = system.upper[n].numpy() + 0j
+            if system.overlap_upper is not None:
+                link = link - energy * system.overlap_upper[n].numpy()
+            matrix[here, there], matrix[there, here] = -link, -link.conj().T
+    point = torch.tensor([energy], dtype=torch.float64)
+    sigma = [
+        self_energy(point, lead, side, broadening).matrix[0].numpy()
+        for lead, side in ((system.left, "left"), (system.right, "right"))
+    ]
+    matrix[:block, :block] -= sigma[0]
+    matrix[-block:, -block:] -= sigma[1]
+    green = np.linalg.inv(matrix)
+    gamma = [1j * (part - part.conj().T) for part in sigma]
+    return {
+        "left": green[:, :block] @ gamma[0] @ green[:, :block].conj().T,
+        "right": green[:, -block:] @ gamma[1] @ green[:, -block:].conj().T,
+        "spectral": 1j * (green - green.conj().T),
+        "transmission": np.trace(gamma[1] @ green[-block:, :block] @ gamma[0] @ green[-block:, :block].conj().T).real,
+    }
+
+
+@pytest.mark.parametrize(("width", "length"), sorted(GAUSSIAN_WIRE))
+def test_a_gaussian_barrier_in_a_square_wire(width: int, length: int) -> None:
+    x = np.arange(length)
+    barrier = 0.1 * np.exp(-(((x - (length - 1) / 2) / (length / 10)) ** 2))
+    system = cubic_lattice(np.broadcast_to(barrier[:, None, None], (length, width, width)))
+    lowest = 4 * (1 - np.cos(np.pi / (width + 1)))
+    energies = lowest + np.linspace(-0.0137, 0.6123, 8)
+    found = transmission(energies, system.diagonal, system.upper, system.left, system.right)
+    assert_allclose(found, [float(value) for value in GAUSSIAN_WIRE[width, length].split()], atol=2e-12)
+
+
+def test_without_a_potential_every_open_mode_transmits() -> None:
+    """A square section, whose modes are degenerate."""
+    system = cubic_lattice(np.zeros((12, 5, 5)))
+    levels = torch.linalg.eigvalsh(system.left.onsite).numpy() - 2
+    energies = np.linspace(0.3, 11.7, 60)
+    open_modes = ((energies[:, None] > levels) & (energies[:, None] < levels + 4)).sum(1)
+    assert abs(solved(system, energies).transmission.numpy() - open_modes).max() < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["lattice", "field", "real", "complex", "overlap", "real overlap"])
+def test_everything_agrees_with_a_dense_inverse(kind: str, seed: int) -> None:
+    potential = np.random.default_rng(seed).normal(size=(7, 3, 2))
+    system = {
+        "lattice": lambda: cubic_lattice(potential, (1.0, 0.6, 1.3)),
+        "field": lambda: cubic_lattice(potential, flux=0.07),
+        "real": lambda: anything(seed, real=True),
+        "complex": lambda: anything(seed),
+        "overlap": lambda: anything(seed, overlaps=True),
+        "real overlap": lambda: anything(seed, real=True, overlaps=True),
+    }[kind]()
+    energies = [-0.31, 0.17, 1.03, 2.2]
+    broadening = 1e-4  # so large that i(Γ_L + Γ_R) is everything that broadens, in both
+    ((_, states),) = scattering_states(torch.tensor(energies, dtype=torch.float64), system, broadening)
+    for n, energy in enumerate(energies):
+        exact = dense(system, energy, broadening)
+        size = max(1.0, abs(exact["spectral"]).max())
+        assert_allclose(states.left_injected[n].reshape(-1), exact["left"].diagonal().real, atol=1e-11 * size)
+        assert_allclose(states.right_injected[n].reshape(-1), exact["right"].diagonal().real, atol=1e-11 * size)
+        assert_allclose(states.transmission[n], exact["transmission"], atol=1e-11)
+        block = system.diagonal.shape[1]
+        here = slice(3 * block, 4 * block)
+        assert_allclose(states.spectral_function(3)[n], exact["spectral"][here, here], atol=1e-10 * size)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), energy=st.floats(0.5, 11.0), flux=st.sampled_from([0.0, 0.02]))
+def test_conservation_laws(seed: int, energy: float, flux: float) -> None:
+    potential = 0.4 * np.random.default_rng(seed).normal(size=(8, 3, 2))
+    states = solved(cubic_lattice(potential, flux=flux), [energy])
+    back = solved(cubic_lattice(potential[::-1].copy(), flux=-flux), [energy])
+    edges = torch.linalg.eigvalsh(states.system.left.onsite) - 2, torch.linalg.eigvalsh(states.system.right.onsite) - 2
+    nearest = min(float((torch.cat([level, level + 4]) - energy).abs().min()) for level in edges)
+    # Decimation broadens by 1e-10, and near an edge by the root of it.
+    tolerance = 1e-9 if flux == 0 else 1e-5 / max(nearest, 1e-3)
+    # No particle is lost: T + R is the number of waves sent; every slice carries the same current.
+    assert (
+        float(states.transmission + states.reflection - states.open_modes[0]) == pytest.approx(0, abs=tolerance) or flux
+    )
+    currents = states.local_current().sum(-1)[0]
+    assert float((currents - states.transmission).abs().max()) < tolerance
+    # Reciprocity: the device turned round, in the opposite field, transmits as much.
+    assert float(states.transmission - back.transmission) == pytest.approx(0, abs=tolerance)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_decimation_agrees_with_the_closed_form(side: str) -> None:
+    lead = rough(4).left
+    energies = torch.linspace(0.5, 11.5, 23, dtype=torch.float64)
+    mixed = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
+    turned = Lead(mixed @ lead.onsite @ mixed.T, mixed @ lead.hopping @ mixed.T)
+    assert lead.uniform_hopping == 1.0
+    assert turned.uniform_hopping is None
+    exact = mixed @ self_energy(energies, lead, side).matrix.real @ mixed.T
+    assert_allclose(self_energy(energies, turned, side, 1e-9).matrix.real, exact, atol=1e-6)
+
+
+def test_a_lead_continued_by_one_cell_is_the_same_lead() -> None:
+    """Σ_L = τ†(E − h − Σ_L)⁻¹τ and its mirror image, and Γ = i(Σ − Σ†) is not negative."""
+    system = anything(1)
+    energies = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)
+    for lead, side in ((system.left, "left"), (system.right, "right")):
+        sigma = self_energy(energies, lead, side, 1e-9)
+        inverse = energies[:, None, None] * torch.eye(3) - lead.onsite - sigma.matrix
+        inside, outside = (lead.hopping.mH, lead.hopping) if side == "left" else (lead.hopping, lead.hopping.mH)
+        again = inside @ torch.linalg.inv(inverse) @ outside
+        assert float((again - sigma.matrix).abs().max()) < 1e-4
+        assert float(torch.linalg.eigvalsh(sigma.gamma).min()) > -1e-12
+
+
+def test_leads_agree_with_sisl() -> None:
+    sisl = pytest.importorskip("sisl", reason="the independent code is an optional extra")
+    geometry = sisl.Geometry([[0, 0, 0], [0, 1, 0]], sisl.Atom(1, R=1.1), lattice=[1, 10, 10])
+    geometry.lattice.set_nsc([3, 1, 1])
+    hamiltonian = sisl.Hamiltonian(geometry)
+    onsite, hopping = np.array([[0.3, -0.7], [-0.7, -0.2]]), np.array([[-1.0, 0.25], [-0.1, -0.8]])
+    for a in range(2):
+        for b in range(2):
+            hamiltonian[a, b] = onsite[a, b]
+            hamiltonian[a, b, (1, 0, 0)] = hopping[a, b]
+            hamiltonian[b, a, (-1, 0, 0)] = hopping[a, b]
+    lead = Lead(torch.as_tensor(onsite), torch.as_tensor(hopping))
+    scale = float(torch.linalg.matrix_norm(lead.hopping, 2))
+    for direction, side in (("+A", "right"), ("-A", "left")):
+        recursion = sisl.physics.RecursiveSI(hamiltonian, direction)
+        for energy in (-1.3, 0.05, 0.9):
+            theirs = recursion.self_energy(energy + 1e-6j, bulk=False, atol=1e-16)
+            ours = self_energy(torch.tensor([energy], dtype=torch.float64), lead, side, 1e-6 / scale).matrix[0].numpy()
+            assert abs(ours - theirs).max() < 1e-9
+
+
+def test_quantum_hall_plateaus_and_edge_states() -> None:
+    """In a strong field T is the number of filled Landau levels, and the current runs along one edge."""
+    flux, width = 1 / 12, 30
+    system = cubic_lattice(np.zeros((14, width, 1)), (1.0, 1.0, 0.0), flux)
+    # Midway between the plane's Landau levels near the bottom of the band, 2πφ(2n + 1) to first order in the field.
+    levels = np.linalg.eigvalsh(_harper(flux))
+    bands = np.sort(levels.reshape(-1))
+    gaps = np.argsort(np.diff(bands))[-3:]
+    energies = np.sort((bands[gaps] + bands[gaps + 1]) / 2)[:2]
+    states = solved(system, energies)
+    expected = [np.round(value) for value in states.transmission.numpy()]
+    assert_allclose(states.transmission, expected, atol=1e-6)
+    assert expected[0] >= 1
+    current = states.local_current()[0, 5]
+    outer = float(current[:10].sum()), float(current[-10:].sum())
+    assert max(outer) > 0.99 * expected[0]
+    assert abs(min(outer)) < 0.01 * expected[0]
+
+
+def _harper(flux: float) -> np.ndarray:
+    """Bloch Hamiltonians of the plane in this field, 4 − 2 cos(k + 2πφ j) on site and −1 between rows."""
+    period = round(1 / flux)
+    matrices = []
+    for k in np.linspace(0, 2 * np.pi, 9):
+        for q in np.linspace(0, 2 * np.pi, 9):
+            matrix = np.diag(4 - 2 * np.cos(k + 2 * np.pi * flux * np.arange(period))).astype(complex)
+            matrix -= np.eye(period, k=1) + np.eye(period, k=-1)
+            matrix[0, -1] -= np.exp(1j * q)
+            matrix[-1, 0] -= np.exp(-1j * q)
+            matrices.append(matrix)
+    return np.array(matrices)
+
+
+def test_a_gauge_changes_nothing() -> None:
+    """Shifting the row from which the Peierls phases are counted only shifts the wave number in the leads."""
+    potential = 0.3 * np.random.default_rng(3).normal(size=(9, 4, 1))
+    system = cubic_lattice(potential, flux=0.05)
+    turn = np.exp(2j * np.pi * 0.05 * 1.7)
+    shifted = System(
+        system.diagonal,
+        system.upper * turn,
+        Lead(system.left.onsite, system.left.hopping * turn),
+        Lead(system.right.onsite, system.right.hopping * turn),
+    )
+    energies = [3.1, 4.7, 6.3]
+    assert_allclose(solved(shifted, energies).transmission, solved(system, energies).transmission, atol=1e-6)
+
+
+def test_a_circular_wire_opens_modes_in_the_order_of_the_bessel_zeros() -> None:
+    """1, 3, 5, 6, 8, 10, 12: j₀₁ once, j₁₁ twice, j₂₁ twice, j₀₂ once, j₃₁, j₁₂ and j₄₁ twice each."""
+    cells = 41
+    y = np.arange(cells) - (cells - 1) / 2
+    radius = cells / 2
+    mask = y[:, None] ** 2 + y**2 < radius**2
+    zeros = np.array([2.4048, 3.8317, 5.1356, 5.5201, 6.3802, 7.0156, 7.5883])
+    energies = (zeros[:-1] + zeros[1:]) ** 2 / 4 / radius**2
+    system = cubic_lattice(np.zeros((2, cells, cells)), mask=mask)
+    assert_allclose(solved(system, energies).transmission, [1, 3, 5, 6, 8, 10], atol=1e-9)
+
+
+def test_electrons_and_holes_share_the_states() -> None:
+    system = rough(2)
+    energies = torch.linspace(0.5, 11.0, 31, dtype=torch.float64)
+    density = density_of_states(energies, system.diagonal, system.upper, system.left, system.right)
+    occupations = tuple(torch.sigmoid((level - energies) / 0.3) for level in (6.0, 5.0))
+    electrons, holes = carriers(density, energies, occupations, 5.5)
+    above = energies > 5.5
+    assert float(electrons[~above].abs().max()) == float(holes[above].abs().max()) == 0.0
+    filled = density[0] * occupations[0][:, None, None] + density[1] * occupations[1][:, None, None]
+    assert_allclose(electrons[above], filled[above])
+    assert_allclose(holes[~above], (density.sum(0) - filled)[~above])
+
+
+def test_batches_of_energies_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    system, energies = rough(5), np.linspace(0.5, 11.0, 17)
+    blocks = (system.diagonal.numpy(), system.upper.numpy(), system.left, system.right)
+    whole = transmission(energies, *blocks), density_of_states(energies, *blocks)
+    monkeypatch.setattr("mlnegf.transport.MEMORY", 9 * 36 * 8 * 4)
+    assert len(list(scattering_states(torch.as_tensor(energies), system))) == 5
+    assert_allclose(transmission(energies, *blocks), whole[0], atol=1e-12)
+    assert_allclose(density_of_states(energies, *blocks), whole[1], atol=1e-12)
+    assert isinstance(whole[0], np.ndarray)
+    assert isinstance(transmission(torch.as_tensor(energies), *blocks), torch.Tensor)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"diagonal": np.zeros((1, 2, 2))}, r"diagonal has shape \(1, 2, 2\), expected \(sites, block, block\)"),
+        ({"upper": np.zeros((3, 2, 2))}, r"upper has shape \(3, 2, 2\), expected \(2, 2, 2\)"),
+        ({"left_lead": (np.zeros((3, 3)), np.eye(2))}, r"left_lead onsite has shape \(3, 3\), expected \(2, 2\)"),
+        ({"diagonal": np.full((3, 2, 2), np.nan)}, "diagonal has entries that are not finite"),
+        ({"diagonal": np.tile([[0.0, 1.0], [0.0, 0.0]], (3, 1, 1))}, "diagonal differs from its adjoint"),
+        ({"energies": [np.nan]}, "energies has shape"),
+        ({"energies": []}, "energies has shape"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
+    good: dict[str, Any] = {
+        "energies": [0.5],
+        "diagonal": np.zeros((3, 2, 2)),
+        "upper": -np.tile(np.eye(2), (2, 1, 1)),
+        "left_lead": (np.zeros((2, 2)), -np.eye(2)),
+        "right_lead": (np.zeros((2, 2)), -np.eye(2)),
+    }
+    assert transmission(**good)[0] == pytest.approx(2.0)
+    with pytest.raises(ValueError, match=message):
+        transmission(**(good | change))
+
+
+def test_a_broadening_below_rounding_is_an_error_not_an_answer() -> None:
+    unit = torch.eye(1, dtype=torch.complex128)[None]
+    with pytest.raises(RuntimeError, match="larger broadening"):
+        surface_green_function(0.5 * unit, -unit, -unit, largest=30)
