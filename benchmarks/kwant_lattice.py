@@ -8,22 +8,25 @@ import numpy as np
 from kwant.solvers import mumps
 
 
-def wire(potential):
-    """Lay the potential on Kwant's cubic lattice, hopping −1, leads that continue the first and the last slice."""
+def wire(potential, hopping):
+    """Lay the potential on Kwant's cubic lattice; the leads continue the first and the last slice."""
     nx, ny, nz = potential.shape
+    onsite = 2 * sum(hopping)
     lattice = kwant.lattice.general(np.eye(3), norbs=1)
-    system = kwant.Builder()
-    system[(lattice(i, j, k) for i in range(nx) for j in range(ny) for k in range(nz))] = lambda site: (
-        6.0 + potential[tuple(site.tag)]
-    )
-    system[lattice.neighbors()] = -1.0
+    directions = [kwant.builder.HoppingKind(tuple(step), lattice) for step in np.eye(3, dtype=int)]
+
+    def lay(builder, sites, energy):
+        builder[sites] = energy
+        for direction, t in zip(directions, hopping, strict=True):
+            builder[direction] = -t
+        return builder
+
+    sites = (lattice(i, j, k) for i in range(nx) for j in range(ny) for k in range(nz))
+    system = lay(kwant.Builder(), sites, lambda site: onsite + potential[tuple(site.tag)])
     for end, direction in ((0, -1), (nx - 1, 1)):
+        section = (lattice(0, j, k) for j in range(ny) for k in range(nz))
         lead = kwant.Builder(kwant.TranslationalSymmetry((direction, 0, 0)))
-        lead[(lattice(0, j, k) for j in range(ny) for k in range(nz))] = lambda site, end=end: (
-            6.0 + potential[end, site.tag[1], site.tag[2]]
-        )
-        lead[lattice.neighbors()] = -1.0
-        system.attach_lead(lead)
+        system.attach_lead(lay(lead, section, lambda site, end=end: onsite + potential[end, site.tag[1], site.tag[2]]))
     return system.finalized()
 
 
@@ -31,7 +34,7 @@ def main() -> None:
     """Solve every energy, timing transmission and wave functions apart."""
     given = np.load(sys.argv[1])
     potential, energies = given["potential"], given["energies"]
-    system = wire(potential)
+    system = wire(potential, given["hopping"])
     order = np.ravel_multi_index(np.array([site.tag for site in system.sites]).T, potential.shape)
     transmission, seconds = [], np.zeros((2, len(energies)))
     density = np.zeros((2, len(energies), potential.size))

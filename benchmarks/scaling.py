@@ -1,0 +1,94 @@
+"""How time grows: with the length of the device, and of Poisson's equation with its nodes. One thread.
+
+python benchmarks/scaling.py --output book/results/scaling.json
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from threadpoolctl import ThreadpoolController
+
+import mlnegf
+from mlnegf.poisson import Poisson
+from mlnegf.problem import Problem
+
+LENGTHS = (20.0, 40.0, 80.0, 160.0)
+SPACINGS = (0.87, 0.5, 0.29, 0.167)
+
+
+def seconds(work: Callable[[], object], rounds: int) -> float:
+    """Least time of several rounds, s."""
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.process_time()
+        work()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def slope(sizes: list[float], times: list[float]) -> float:
+    """Exponent of the power law through all points."""
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def by_length(rounds: int) -> dict[str, list[float]]:
+    """Seconds of the parts of one outer iteration of 5 × 3 nm devices of growing gate length."""
+    table: dict[str, list[float]] = {"length": [], "charge": [], "Newton step": [], "Poisson": []}
+    for length in LENGTHS:
+        device = mlnegf.Device(width=5.0, gate_length=length - 16.0)
+        problem = Problem(device, 0.3, 0.5)
+        start = problem.semiclassical()
+        point = problem.evaluate(start)
+        table["length"].append(length)
+        table["charge"].append(seconds(lambda: problem.evaluate(start), rounds))  # noqa: B023
+        table["Newton step"].append(seconds(lambda: problem.evaluate(start).correct(1e-2), 1) - table["charge"][-1])  # noqa: B023
+        _ = point.distance
+        table["Poisson"].append(seconds(lambda: problem.exponential(point.charge.density, start, 1e-4), rounds))  # noqa: B023
+    return table
+
+
+def by_nodes(rounds: int) -> dict[str, list[float]]:
+    """Seconds of a screened Poisson solve to 1e-9, its multigrid hierarchy included, on finer and finer grids."""
+    table: dict[str, list[float]] = {"nodes": [], "seconds": []}
+    for spacing in SPACINGS:
+        # An L section has no mirror symmetry: nothing is folded.
+        device = mlnegf.Device(
+            width=8.0, thickness=8.0, gate_length=60 * spacing, source_length=40 * spacing, drain_length=40 * spacing,
+            cross_section="L", spacing=(spacing,) * 3,
+        )  # fmt: skip
+        poisson = Poisson.of(device)
+        slope_ = np.where(poisson.donors > 0, poisson.donors / 0.0258, 0.0)
+        right = np.random.default_rng(0).normal(size=poisson.gate.shape)
+        table["nodes"].append(poisson.gate.size)
+        table["seconds"].append(seconds(lambda: poisson.screened(slope_).solve(right, 1e-9), rounds))  # noqa: B023
+    return table
+
+
+@click.command()
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path))
+def main(rounds: int, output: Path | None) -> None:
+    """Print both tables and their slopes."""
+    torch.set_num_threads(1)
+    ThreadpoolController().limit(limits=1)
+    lengths, nodes = by_length(rounds), by_nodes(rounds)
+    slopes = {name: slope(lengths["length"], lengths[name]) for name in ("charge", "Newton step", "Poisson")}
+    slopes["Poisson by nodes"] = slope(nodes["nodes"], nodes["seconds"])
+    for table in (lengths, nodes):
+        for name, values in table.items():
+            print(f"{name:14}", "".join(f"{value:12.4g}" for value in values))
+        print()
+    for name, value in slopes.items():
+        print(f"{name:18} grows with power {value:.2f}")
+    if output:
+        made = {"command": f"benchmarks/scaling.py --rounds {rounds}", "version": mlnegf.__version__}
+        output.write_text(json.dumps({**made, "lengths": lengths, "nodes": nodes, "slopes": slopes}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
