@@ -1,7 +1,7 @@
 """Random devices at random biases, cold: who arrives, where, after how much work, and how honest is the estimate.
 
     python benchmarks/robustness.py --cases 300 --output data/robustness.jsonl --workers 2
-    python benchmarks/robustness.py --output data/robustness.jsonl --report
+    python benchmarks/robustness.py --output data/robustness.jsonl --report --store book/results/robustness.json
 
 Every case has a reference of 1e-7 V, reached by raising the drain voltage from equilibrium, where the solution is
 unique. A run that was stopped goes on where it was; other seeds draw other devices.
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import mlnegf
 from mlnegf.acceleration import Automatic
+from mlnegf.files import write_whole
 from mlnegf.grid import Floats
 from mlnegf.guess import ExtrapolatedBias
 from mlnegf.loop import CERTIFICATE, Limits, Run, from_equilibrium
@@ -148,6 +149,33 @@ def report(path: Path) -> Iterator[str]:
             )
 
 
+def store(path: Path, output: Path) -> None:
+    """Write the table and, of every case, what a figure needs."""
+    cases = sorted((json.loads(line) for line in path.read_text().splitlines()), key=lambda case: case["index"])
+    kept = [
+        {
+            "index": case["index"],
+            "temperature": case["device"]["temperature"],
+            "gate": case["gate"],
+            "drain": case["drain"],
+            "reference": case["reference"]["converged"],
+            "runs": {
+                name: {
+                    "outcome": outcome(run),
+                    **{key: run[key] for key in ("status", "error", "error_estimate")},
+                    **{kind: round(run["work"][kind], 3) for kind in KINDS},
+                }
+                for name, run in case["runs"].items()
+            },
+        }
+        for case in cases
+    ]
+    first = cases[0]
+    command = f"benchmarks/robustness.py --cases {len(cases)} --seed {first['seed']} --spacing {first['spacing']}"
+    made = {"command": command, "version": first["version"], "table": list(report(path)), "cases": kept}
+    write_whole(output, lambda whole: whole.write_text(json.dumps(made, separators=(",", ":")) + "\n"))
+
+
 @click.command()
 @click.option("--cases", default=300, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -156,7 +184,17 @@ def report(path: Path) -> Iterator[str]:
 @click.option("--workers", default=2, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("data/robustness.jsonl"), show_default=True)
 @click.option("--report", "only_report", is_flag=True, help="print the table of what is there")
-def main(cases: int, seed: int, spacing: float, schemes: str, workers: int, output: Path, only_report: bool) -> None:
+@click.option("--store", "stored", type=click.Path(path_type=Path), help="write table and cases for the book")
+def main(
+    cases: int,
+    seed: int,
+    spacing: float,
+    schemes: str,
+    workers: int,
+    output: Path,
+    only_report: bool,
+    stored: Path | None,
+) -> None:
     """Run the cases that OUTPUT does not hold yet, and print the table."""
     if not only_report:
         done = {json.loads(line)["index"] for line in output.read_text().splitlines()} if output.exists() else set()
@@ -171,6 +209,8 @@ def main(cases: int, seed: int, spacing: float, schemes: str, workers: int, outp
                 file.flush()
     for line in report(output):
         print(line)
+    if stored:
+        store(output, stored)
 
 
 if __name__ == "__main__":

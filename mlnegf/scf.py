@@ -20,7 +20,7 @@ from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 _THREADS = ThreadpoolController()
-# The arrays are small: a second thread costs three to five times what it saves.
+# The arrays are small: a second thread gains nothing alone and loses a factor beside another process.
 
 
 @dataclass(frozen=True, eq=False)
