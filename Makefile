@@ -1,7 +1,7 @@
 # Everything a reader or a developer runs; `make` alone lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test book lab data data-full train benchmark lint format lock clean
+.PHONY: help install test book lab data data-full train benchmark trials lint format lock clean
 
 PYTHON ?= python3
 DATA ?= data/reduced
@@ -55,10 +55,13 @@ data-full: install  ## generate the full data set (7 minutes on two cores; resum
 train: install  ## train the networks on DATA (default data/reduced)
 	$(BIN)/mlnegf train --data $(DATA) --output data/weights
 
-
 benchmark: install  ## compare guesses and schemes on held-out cases, and time them side by side
 	$(BIN)/mlnegf benchmark --data $(DATA) --weights data/weights/autoencoder.safetensors --output data/benchmark.json --figure data/benchmark.png
 	$(BIN)/python benchmarks/solve.py
+
+trials: install  ## time the solver and try it on 300 random devices (two hours; resumes where it stopped)
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/robustness.py --output data/robustness.jsonl
 
 lint: install  ## check style and types
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
     python benchmarks/robustness.py --cases 300 --output data/robustness.jsonl --workers 2
     python benchmarks/robustness.py --output data/robustness.jsonl --report --store book/results/robustness.json
 
-Every case has a reference of 1e-7 V, reached by raising the drain voltage from equilibrium, where the solution is
+Every case has a reference of 1e-7 V, reached by raising the gate voltage from the closed channel, where the solution is
 unique. A run that was stopped goes on where it was; other seeds draw other devices.
 """
 
@@ -25,7 +25,7 @@ from mlnegf.acceleration import Automatic
 from mlnegf.files import write_whole
 from mlnegf.grid import Floats
 from mlnegf.guess import ExtrapolatedBias
-from mlnegf.loop import CERTIFICATE, Limits, Run, from_equilibrium
+from mlnegf.loop import CERTIFICATE, Limits, Run, from_off_state
 from mlnegf.problem import Problem
 
 TOLERANCE = 1e-4
@@ -54,9 +54,9 @@ def draw(seed: int, index: int, spacing: float = 0.5) -> tuple[mlnegf.Device, fl
 
 
 def reference_of(device: mlnegf.Device, gate: float, drain: float) -> Run:
-    """Raise the drain voltage from equilibrium, and converge the last bias to 0.1 μV."""
-    limits = Limits(tolerance=1e-7, current_tolerance=1e-3, solves=160, patience=8)
-    return from_equilibrium(Problem(device, gate, drain), Automatic(), limits, steps=(0.08, 0.03))
+    """Raise the gate voltage from the closed channel, and converge the last bias to 0.1 μV."""
+    limits = Limits(tolerance=1e-7, current_tolerance=1e-3, solves=200, patience=8)
+    return from_off_state(Problem(device, gate, drain), Automatic(), limits, steps=(0.06, 0.03))
 
 
 def judged(solution: mlnegf.Solution, potential: Floats, current: float) -> dict[str, Any]:

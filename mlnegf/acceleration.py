@@ -148,7 +148,7 @@ class Automatic:
     newton: Newton = Newton(longest=3.0)
     growth: float = 5.0
     memory: int = 2
-    patience: int | None = 8
+    patience: int | None = 6
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return Newton's proposal, or the image of the last point."""

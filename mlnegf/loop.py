@@ -139,25 +139,26 @@ def _iteration(point: Point) -> Iteration:
     return Iteration(point.distance, error, point.charge.current)
 
 
-def from_equilibrium(problem: Problem, scheme: Scheme, limits: Limits, steps: tuple[float, ...] = (0.1, 0.04)) -> Run:
-    """Raise the drain voltage from zero, where the solution is unique, each bias started from the line through two.
+def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, steps: tuple[float, ...] = (0.06, 0.03)) -> Run:
+    """Raise the gate voltage from where the channel is closed, each bias started from the line through the last two.
 
-    On the way a coarse solution will do. Where the branch folds back there is none for a while: such a bias is stepped
-    over. If the last one fails, the next of `steps` (V) is tried.
+    A closed channel keeps source and drain apart, each at its own equilibrium, so that the solution there is unique:
+    this follows the branch that equilibrium leads to. On the way a coarse solution will do; a bias that has none, where
+    the branch folds back, is stepped over. If the last bias fails, the next of `steps` (V) is tried.
     """
+    off = min(problem.gate, problem.gate - problem.gate_potential)
     coarse = replace(limits, tolerance=max(5e-3, limits.tolerance), current_tolerance=math.inf)
     history: tuple[Iteration, ...] = ()
     for step in steps:
-        drains = np.linspace(0.0, problem.drain, 1 + math.ceil(abs(problem.drain) / step))
         line: list[tuple[float, Floats]] = []
-        for drain in drains:
-            there = bool(drain == problem.drain)
-            part = problem if there else replace(problem, drain=float(drain))
-            start = Start(_extrapolated(line, drain) if line else part.semiclassical())
+        for gate in np.linspace(off, problem.gate, 1 + math.ceil((problem.gate - off) / step)):
+            there = bool(gate == problem.gate)
+            part = problem if there else replace(problem, gate=float(gate))
+            start = Start(_extrapolated(line, gate) if line else part.semiclassical())
             run = iterate(part, start, scheme, limits if there else coarse)
             history += run.history
             if run.converged:
-                line = [*line[-1:], (drain, run.point.potential)]
+                line = [*line[-1:], (gate, run.point.potential)]
             if run.ended == "over":
                 break
         run = replace(run, history=history)
@@ -166,7 +167,7 @@ def from_equilibrium(problem: Problem, scheme: Scheme, limits: Limits, steps: tu
     return run
 
 
-def _extrapolated(line: list[tuple[float, Floats]], drain: float) -> Floats:
+def _extrapolated(line: list[tuple[float, Floats]], gate: float) -> Floats:
     (last, potential), (before, earlier) = line[-1], line[0]
     slope = (potential - earlier) / (last - before) if len(line) > 1 else np.zeros_like(potential)
-    return np.asarray(potential + (drain - last) * slope)
+    return np.asarray(potential + (gate - last) * slope)

@@ -15,7 +15,7 @@ from mlnegf.bound_states import FILLINGS
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.guess import Guess, Semiclassical, as_guess
-from mlnegf.loop import CERTIFICATE, Iteration, Limits, Run, from_equilibrium, iterate
+from mlnegf.loop import CERTIFICATE, Iteration, Limits, Run, from_off_state, iterate
 from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
@@ -85,7 +85,7 @@ def solve(
     current_tolerance: float = 1e-2,
     filling: str = "sides",
     modes: str = "uncoupled",
-    max_solves: int = 60,
+    max_solves: int = 100,
 ) -> Solution:
     """Solve NEGF and Poisson self-consistently at one bias.
 
@@ -179,7 +179,7 @@ def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
     run = iterate(problem, guess(problem), scheme, limits)
     ways: dict[str, Callable[[], Run]] = {
         "semiclassically": lambda: iterate(problem, Semiclassical()(problem), scheme, limits),
-        "from equilibrium, raising the drain voltage": lambda: from_equilibrium(problem, scheme, limits),
+        "from the closed channel, raising the gate voltage": lambda: from_off_state(problem, scheme, limits),
     }
     for name, way in ways.items():
         if limits.patience is None or run.ended in ("converged", "over"):

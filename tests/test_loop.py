@@ -1,0 +1,72 @@
+"""The outer loop's ways of starting again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from mlnegf import Device, Solution, solve
+from mlnegf.acceleration import Automatic
+from mlnegf.grid import Floats
+from mlnegf.guess import Start
+from mlnegf.loop import Limits, from_off_state, iterate
+from mlnegf.problem import Point, Problem
+
+BIAS = 0.4, 0.3
+
+
+@dataclass(frozen=True)
+class Stubborn:
+    """A scheme that stays where it is."""
+
+    memory: int = 1
+    patience: int | None = 2
+
+    def propose(self, points: list[Point]) -> Floats:
+        return points[-1].potential
+
+
+def test_the_way_from_the_closed_channel_ends_at_the_same_solution(device: Device, solution: Solution) -> None:
+    problem = Problem(device, *BIAS)
+    run = from_off_state(problem, Automatic(), Limits(1e-5, 1e-2, 60, 6))
+    assert run.converged
+    assert run.point.problem is problem
+    np.testing.assert_allclose(device.grid.unfold(run.point.potential), solution.potential, atol=2e-5)
+    # The whole way is counted, and it is a way: more than one bias.
+    assert problem.work.charge_evaluations == len(run.history) > solution.negf_solves
+
+
+@pytest.mark.parametrize("work_function", [None, 4.35])
+def test_the_way_starts_where_the_gate_closes_the_channel(
+    device: Device, work_function: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates: list[float] = []
+
+    def note(problem: Problem, start: Start, scheme: object, limits: Limits) -> object:
+        gates.append(problem.gate)
+        return iterate(problem, start, scheme, limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("mlnegf.loop.iterate", note)
+    changed = Device(**{**device.to_dict(), "work_function": work_function})
+    assert from_off_state(Problem(changed, 0.4, 0.1), Automatic(), Limits(1e-3, 1e-2, 60, 6)).converged
+    assert gates[0] == pytest.approx(0.0 if work_function is None else 0.3)
+    assert gates == sorted(gates)
+    assert gates[-1] == 0.4
+
+
+def test_a_way_that_leads_nowhere_says_so_and_tries_the_others(device: Device) -> None:
+    found = solve(device, *BIAS, guess="flat", scheme=Stubborn())
+    assert not found.converged
+    assert found.status.startswith("stalled:")
+    assert "come from a nearby bias" in found.status
+    assert sum("led nowhere" in words for words in found.warnings) == 2
+    assert any("started again, semiclassically" in words for words in found.warnings)
+    assert any("from the closed channel" in words for words in found.warnings)
+    assert len(found.history) == found.negf_solves
+
+
+def test_a_scheme_without_patience_is_left_alone(device: Device) -> None:
+    found = solve(device, *BIAS, guess="flat", scheme=Stubborn(patience=None), max_solves=7)
+    assert found.status.startswith("unconverged:")
+    assert found.negf_solves == 7
+    assert not any("led nowhere" in words for words in found.warnings)
