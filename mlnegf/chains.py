@@ -166,12 +166,14 @@ def _square(wave: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Injected:
-    """Charge and current that both contacts inject into every chain, above both its edges.
+    """Current of every chain, and the charge that the contact with the higher edge injects beyond the other's filling.
+
+    Both are integrals over the energies above both edges; the rest of the charge is that of `contour`.
 
     Attributes
     ----------
     density : Tensor, (K, nx)
-        Electrons per nm.
+        (1/2πa) ∫ A_high (f_high − f_low) dE, electrons per nm.
     current : Tensor, (K,)
         A, positive when electrons flow from source to drain.
     points : EnergyPoints
@@ -202,7 +204,7 @@ def reach(chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Injected:
-    """Integrate charge and current of scattering states over the energies above both edges.
+    """Integrate current, and charge out of equilibrium with the lower edge's contact, above both edges.
 
     Parameters
     ----------
@@ -248,15 +250,22 @@ def _solve(chains: Chains, points: EnergyPoints) -> ScatteringStates:
 def _integrands(
     points: EnergyPoints, states: ScatteringStates, chains: Chains, contacts: Contacts
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Charge per energy (P, 15, nx), net and one-way flux per energy (P, 15), all for weights dE."""
+    """Charge beyond the reference (P, 15, nx), net and one-way flux (P, 15), all per energy, for weights dE."""
     source, drain = contacts.occupation(points.energy)
     shape = points.energy.shape
-    left = states.left_injected.reshape(*shape, -1) * source[..., None]
-    right = states.right_injected.reshape(*shape, -1) * drain[..., None]
+    filled = reference(chains, points.mode, source, drain)
+    left = states.left_injected.reshape(*shape, -1) * (source - filled)[..., None]
+    right = states.right_injected.reshape(*shape, -1) * (drain - filled)[..., None]
     degeneracy = chains.degeneracy[points.mode]
     flux = states.transmission.reshape(shape) * degeneracy[:, None] / 2
     density = (left + right) * (degeneracy / (2 * torch.pi * chains.spacing))[:, None, None]
     return density, flux * (source - drain), flux * torch.maximum(source, drain)
+
+
+def reference(chains: Chains, mode: Tensor, source: Tensor, drain: Tensor) -> Tensor:
+    """Of two values (P, 15), the one that belongs to the contact with the lower edge."""
+    left, right = chains.edges
+    return torch.where((left <= right)[mode][:, None], source, drain)
 
 
 def by_mode(mode: Tensor, values: Tensor, modes: int) -> Tensor:

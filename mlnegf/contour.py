@@ -1,12 +1,14 @@
-"""Charge between the two band edges of a chain, where only the contact with the lower edge injects.
+"""Charge of a chain filled by one contact alone, by a contour in the complex plane.
 
-There A = G Γ G† is the whole spectral function −2 Im G, filled by one Fermi function f, and
+Filled by a Fermi function f, the spectral function A = −2 Im G = A₁ + A₂ holds
 
-    n(x) ∝ −2 Im ∫ G(x, x; E) f(E) dE
+    n(x) ∝ −2 Im ∫ G(x, x; E) f(E) dE,
 
-may leave the real axis: G has no poles above it, f none below μ + iπkT. A state in a well behind a barrier, a resonance
-too narrow for any grid on the real axis, costs nothing there. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993
-(1982); Brandbyge et al., Phys. Rev. B 65, 165401 (2002), who integrate the equilibrium part of the charge so.)
+and the path may leave the real axis: G has no poles above it, f none below μ + iπkT. A state in a well behind
+barriers, a resonance too narrow for any grid on the real axis, costs nothing there. f is that of the contact with the
+lower edge, which injects alone up to the other's edge; what the other one adds, A_high (f_high − f_low), is left to
+`chains.inject`. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993 (1982); Brandbyge et al., Phys. Rev. B 65,
+165401 (2002), who split the charge of a biased device so.)
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import torch
 
 from mlnegf.chains import Chains, by_mode, reach
 from mlnegf.contacts import Contacts
-from mlnegf.quadrature import BETWEEN, EnergyPoints, Panels, between, refine
+from mlnegf.quadrature import EnergyPoints, Panels, off_axis, off_axis_panels, refine
 
 Tensor = torch.Tensor
 
@@ -75,15 +77,15 @@ def _phase(energy_above_edge: Tensor, hopping: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Between:
-    """Charge of the energies between the two edges of every chain.
+class OneFilling:
+    """Charge of every chain above its lower edge, filled by the contact that has it.
 
     Attributes
     ----------
     density : Tensor, (K, nx)
         Electrons per nm.
     points : EnergyPoints
-        On the contour; none of a chain whose edges are the same.
+        On the contour.
     resolvent : Resolvent
         At all points, panel by panel.
     quadrature_error, unresolved : float
@@ -97,15 +99,14 @@ class Between:
     unresolved: float
 
 
-def charge_between(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Between:
-    """Integrate the charge between the edges; arguments as in `chains.inject`."""
-    low, high, _ = reach(chains, contacts)
-    gap = high - low
-    # Half way to the first pole of f, and no higher than the contour is wide.
-    height = (gap / 4).clamp_max(torch.pi / 2 * contacts.kT)
+def charge_of_one(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> OneFilling:
+    """Integrate the charge that one contact would fill; arguments as in `chains.inject`."""
+    low, _, _ = reach(chains, contacts)
+    height = torch.pi / 2 * contacts.kT  # half way to the first pole of f
+    stop = _level(chains, contacts) + 30 * contacts.kT
 
     def place(panels: Panels) -> EnergyPoints:
-        return between(panels, low, high, height)
+        return off_axis(panels, low, height)
 
     def charges(points: EnergyPoints, solved: Resolvent, weight: Tensor) -> Tensor:
         filled = (weight * occupation(chains, contacts, points) * per_state(chains, points))[:, None]
@@ -117,15 +118,10 @@ def charge_between(chains: Chains, contacts: Contacts, density_scale: float, tol
     def defect(points: EnergyPoints) -> Tensor:
         return error(points, _solve(chains, points)) / (density_scale * tolerance)
 
-    apart = torch.nonzero(gap > 1e-12)[:, 0]
-    first = Panels.cut(apart, torch.full((len(apart),), torch.pi / 2, dtype=low.dtype), BETWEEN)
-    if not len(apart):
-        points = place(first)
-        return Between(torch.zeros_like(chains.onsite), points, _solve(chains, points), 0.0, 0.0)
-    panels, unresolved = refine(first, place, defect)
+    panels, unresolved = refine(off_axis_panels(low, stop, height), place, defect)
     points = place(panels)
     solved = _solve(chains, points)
-    return Between(
+    return OneFilling(
         density=by_mode(points.mode, charges(points, solved, points.weight), len(low)),
         points=points,
         resolvent=solved,
@@ -136,10 +132,16 @@ def charge_between(chains: Chains, contacts: Contacts, density_scale: float, tol
 
 def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tensor:
     """Fermi function of the contact with the lower edge, (P, 15), complex."""
-    left, right = chains.edges
-    level = torch.where(left <= right, contacts.source, contacts.drain)[points.mode][:, None]
+    level = _level(chains, contacts)[points.mode][:, None]
     scaled = (points.energy - level) / contacts.kT
     return 1 / (1 + torch.exp(torch.complex(scaled.real.clamp(-600, 600), scaled.imag)))
+
+
+def _level(chains: Chains, contacts: Contacts) -> Tensor:
+    """Fermi level of the contact with the lower edge, (K,), eV."""
+    left, right = chains.edges
+    source, drain = (torch.full_like(left, level) for level in (contacts.source, contacts.drain))
+    return torch.where(left <= right, source, drain)
 
 
 def per_state(chains: Chains, points: EnergyPoints) -> Tensor:

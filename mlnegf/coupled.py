@@ -22,7 +22,7 @@ from mlnegf.contacts import Contacts
 from mlnegf.device import Device, Valley
 from mlnegf.grid import Floats
 from mlnegf.leads import Lead
-from mlnegf.quadrature import GAUSS, KRONROD, NODES, EnergyPoints, Panels, between, refine
+from mlnegf.quadrature import GAUSS, KRONROD, NODES, EnergyPoints, Panels, refine
 from mlnegf.subbands import TransverseBasis, kinetic_operator, project
 from mlnegf.transport import System, green_blocks, scattering_states
 from mlnegf.units import CONDUCTANCE_QUANTUM, HBAR2_OVER_2M0
@@ -148,10 +148,14 @@ def _family(system: System, contacts: Contacts, tolerance: float) -> tuple[Tenso
     first = Panels.cut(apart, torch.full((len(apart),), torch.pi / 2, dtype=low.dtype), (0.0, 0.5, 1.0))
 
     def place(panels: Panels) -> EnergyPoints:
-        points = between(panels, low, high, torch.zeros_like(low))
-        return EnergyPoints(
-            points.mode, points.energy.real, points.weight.real, points.gauss_weight.real, points.share, points.stretch
-        )
+        """E = low + (high − low) sin²θ between neighbouring edges."""
+        nodes, kronrod, gauss = (torch.as_tensor(rule) for rule in (NODES, KRONROD, GAUSS))
+        half = ((panels.stop - panels.start) / 2)[:, None]
+        theta = ((panels.start + panels.stop) / 2)[:, None] + half * nodes
+        gap = (high - low)[panels.mode][:, None]
+        slope = half * gap * torch.sin(2 * theta)
+        energy = low[panels.mode][:, None] + gap * torch.sin(theta).square()
+        return EnergyPoints(panels.mode, energy, kronrod * slope, gauss * slope)
 
     def integrate(points: EnergyPoints, rule: Tensor) -> tuple[Tensor, Tensor]:
         """Matrix of each panel (P, nx, M, M) and transmitted flux (P,)."""
@@ -197,7 +201,7 @@ def _equilibrium(system: System, level: float, kT: float, bottom: float, toleran
         nodes, kronrod, gauss = (torch.as_tensor(rule) for rule in (NODES, KRONROD, GAUSS))
         half = ((panels.stop - panels.start) / 2)[:, None]
         energy = ((panels.start + panels.stop) / 2)[:, None] + half * nodes
-        return EnergyPoints(panels.mode, energy, half * kronrod, half * gauss, energy.real, energy.real)
+        return EnergyPoints(panels.mode, energy, half * kronrod, half * gauss)
 
     def integrate(points: EnergyPoints) -> tuple[Tensor, Tensor]:
         """Kronrod's matrices (P, nx, M, M) and the diagonal of their difference from Gauss's."""

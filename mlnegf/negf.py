@@ -9,7 +9,7 @@ import torch
 from mlnegf.bound_states import BoundStates, bound_states
 from mlnegf.chains import Chains, Injected, hopping_energy, inject
 from mlnegf.contacts import Contacts
-from mlnegf.contour import Between, charge_between
+from mlnegf.contour import OneFilling, charge_of_one
 from mlnegf.coupled import CoupledCharge, coupled_charge
 from mlnegf.device import Device
 from mlnegf.grid import Floats
@@ -74,9 +74,9 @@ class Negf:
         )
         scale = self.device.donors * float(self.basis.weights.sum())
         injected = inject(chains, contacts, scale, self.tolerance)
-        between = charge_between(chains, contacts, scale, self.tolerance)
+        single = charge_of_one(chains, contacts, scale, self.tolerance)
         bound = bound_states(chains, contacts, self.filling)
-        parts = (self, contacts, subbands, family, rank, chains, injected, between, bound, dropped)
+        parts = (self, contacts, subbands, family, rank, chains, injected, single, bound, dropped)
         if self.modes == "uncoupled":
             return Charge(*parts)
         return MixedCharge(
@@ -119,9 +119,7 @@ class Charge:
     chains : Chains
         Their transport problems.
     injected : Injected
-        Above both edges of each.
-    between : Between
-        Between them.
+    single : OneFilling
     bound : BoundStates
     dropped : float
         Bound on the share of charge in the subbands left out.
@@ -134,14 +132,14 @@ class Charge:
     rank: Tensor
     chains: Chains
     injected: Injected
-    between: Between
+    single: OneFilling
     bound: BoundStates
     dropped: float
 
     @cached_property
     def line_density(self) -> Tensor:
         """Electrons per nm in every kept subband, (K, nx)."""
-        return self.injected.density + self.between.density + self.bound.density(self.chains)
+        return self.injected.density + self.single.density + self.bound.density(self.chains)
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -168,13 +166,13 @@ class Charge:
     @cached_property
     def slope(self) -> Floats:
         """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
-        slope = local_slope(self.chains, self.contacts, self.injected, self.between, self.bound)
+        slope = local_slope(self.chains, self.contacts, self.injected, self.single, self.bound)
         return self._on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
 
     @cached_property
     def chain_response(self) -> ChainResponse:
         """Response of the kept subbands to their energies."""
-        return chain_response(self.chains, self.contacts, self.injected, self.between, self.bound)
+        return chain_response(self.chains, self.contacts, self.injected, self.single, self.bound)
 
     @cached_property
     def _polarisation(self) -> Tensor:

@@ -1,10 +1,10 @@
 """Energy points and weights that know the band edges.
 
-The charge that contacts inject starts with an inverse square root at a band edge and has a square-root kink at the
-other. Above both edges E = E_high + q²; between them only one contact injects, the charge is that of the spectral
-function, and E = E_low + (E_high − E_low) sin²θ + iη sin²2θ leaves the real axis, where resonances lie, for the upper
-half-plane, where there are none. In q and θ the integrand is smooth, and Gauss–Kronrod panels converge fast; those
-whose error estimate is too large are halved.
+The charge that a contact injects starts with an inverse square root at its band edge and has a square-root kink at the
+other's. On the real axis, above both edges, E = E_high + q² takes them. The whole spectral function is integrated from
+the lower edge up a ramp E = E_low + (1 + i)η sin²s into the upper half-plane and on at the height η, far from every
+resonance. In q and s the integrand is smooth, and Gauss–Kronrod panels converge fast; those whose error estimate is
+too large are halved.
 """
 
 from collections.abc import Callable
@@ -88,18 +88,12 @@ class EnergyPoints:
         Subband of each panel.
     energy, weight, gauss_weight : Tensor, (P, 15)
         eV; Kronrod and embedded Gauss weights, dE included; complex off the real axis.
-    share : float64, (P, 15)
-        ∂E/∂E_high at fixed q or θ; ∂E/∂E_low is the rest.
-    stretch : Tensor, (P, 15)
-        ∂ ln(weight)/∂(E_high − E_low), 1/eV.
     """
 
     mode: Tensor
     energy: Tensor
     weight: Tensor
     gauss_weight: Tensor
-    share: Tensor
-    stretch: Tensor
 
     @cached_property
     def modes(self) -> Tensor:
@@ -109,7 +103,7 @@ class EnergyPoints:
 
 # A level about to cross an edge shows within a tiny interval beside it: panels there are short from the start.
 ABOVE = (0.0, 0.003, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
-BETWEEN = (0.0, 0.003, 0.15, 0.5, 0.85, 0.997, 1.0)
+RAMP = (0.0, 0.003, 0.5, 1.0)
 
 
 def _nodes(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,34 +116,34 @@ def _nodes(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
 def above(panels: Panels, high: Tensor) -> EnergyPoints:
     """Place the points of panels in q, E = E_high + q²; `high` (K,) in eV."""
     q, kronrod, gauss = _nodes(panels)
-    return EnergyPoints(
-        mode=panels.mode,
-        energy=high[panels.mode][:, None] + q.square(),
-        weight=kronrod * 2 * q,
-        gauss_weight=gauss * 2 * q,
-        share=torch.ones_like(q),
-        stretch=torch.zeros_like(q),
-    )
+    return EnergyPoints(panels.mode, high[panels.mode][:, None] + q.square(), kronrod * 2 * q, gauss * 2 * q)
 
 
-def between(panels: Panels, low: Tensor, high: Tensor, height: Tensor) -> EnergyPoints:
-    """Place the points of panels in θ, E = E_low + (E_high − E_low) sin²θ + iη sin²2θ; `height` (K,) is η, eV.
+def off_axis(panels: Panels, low: Tensor, height: float) -> EnergyPoints:
+    """Place the points of panels in s: up the ramp for s ≤ π/2, then along the height η, E rising by η per s.
 
-    Both ends are left with dE ∝ θ dθ, which takes the square roots of the edges.
+    `low` (K,) is E_low and `height` η, eV. No panel may hold π/2 inside.
     """
-    theta, kronrod, gauss = _nodes(panels)
-    gap = (high - low)[panels.mode][:, None]
-    eta = height[panels.mode][:, None]
-    share = torch.sin(theta).square()
-    slope = torch.complex(gap * torch.sin(2 * theta), 2 * eta * torch.sin(4 * theta))
-    return EnergyPoints(
-        mode=panels.mode,
-        energy=torch.complex(low[panels.mode][:, None] + gap * share, eta * torch.sin(2 * theta).square()),
-        weight=kronrod * slope,
-        gauss_weight=gauss * slope,
-        share=share,
-        stretch=torch.sin(2 * theta) / slope,
-    )
+    s, kronrod, gauss = _nodes(panels)
+    ramp = s <= torch.pi / 2
+    corner = complex(height, height)
+    along = torch.where(ramp, 0.0, s - torch.pi / 2) * height
+    energy = low[panels.mode][:, None] + corner * torch.where(ramp, torch.sin(s).square(), 1.0) + along
+    slope = torch.where(ramp, corner * torch.sin(2 * s), torch.full_like(energy, height))
+    return EnergyPoints(panels.mode, energy, kronrod * slope, gauss * slope)
+
+
+def off_axis_panels(low: Tensor, stop: Tensor, height: float, width: float = 4.0) -> Panels:
+    """Cut the ramp, and the line from its end to the energy `stop` (K,), eV, into panels of `width` · η."""
+    modes = torch.arange(len(low))
+    ramp = Panels.cut(modes, torch.full_like(low, torch.pi / 2), RAMP)
+    rest = ((stop - low) / height - 1).clamp_min(0.0)
+    counts = (rest / width).ceil().to(torch.int64)
+    mode = modes.repeat_interleave(counts)
+    first = counts.cumsum(0) - counts
+    step = (rest / counts.clamp_min(1))[mode]
+    start = torch.pi / 2 + (torch.arange(len(mode)) - first[mode]) * step
+    return Panels.join([ramp, Panels(mode, start, start + step)])
 
 
 def refine(
@@ -163,7 +157,7 @@ def refine(
     Parameters
     ----------
     place : callable
-        `above` or `between`, its edges given.
+        `above` or `off_axis`, its edges given.
     defect : callable
         Maps energy points to |Kronrod − Gauss| in units of the tolerance, one number a panel.
     depth : int

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from mlnegf.bound_states import BoundStates, self_energy
-from mlnegf.chains import Chains, Injected, by_mode
+from mlnegf.chains import Chains, Injected, by_mode, reference
 from mlnegf.contacts import Contacts
-from mlnegf.contour import Between, occupation, per_state
+from mlnegf.contour import OneFilling, occupation, per_state
 from mlnegf.quadrature import EnergyPoints
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
@@ -42,33 +42,36 @@ class ChainResponse:
 
 
 def chain_response(
-    chains: Chains, contacts: Contacts, injected: Injected, between: Between, bound: BoundStates
+    chains: Chains, contacts: Contacts, injected: Injected, single: OneFilling, bound: BoundStates
 ) -> ChainResponse:
-    """Differentiate the charge above both edges, between them and below them, and the current."""
+    """Differentiate the charge of one filling, of the other contact and of bound states, and the current."""
     response = _injected_response(chains, contacts, injected)
-    _add_between(response.density, chains, contacts, between)
+    _add_single(response.density, chains, contacts, single)
     kernel = response.density.numpy()
     for index, mode in enumerate(bound.mode):
         kernel[mode] += _bound_response(chains, bound, index)
     return response
 
 
-def local_slope(chains: Chains, contacts: Contacts, injected: Injected, between: Between, bound: BoundStates) -> Tensor:
+def local_slope(
+    chains: Chains, contacts: Contacts, injected: Injected, single: OneFilling, bound: BoundStates
+) -> Tensor:
     """Change of the density with both Fermi levels at fixed states, (K, nx), electrons per nm and eV; positive."""
     points, states = injected.points, injected.states
     shape = points.energy.shape
     source, drain = contacts.occupation(points.energy)
     weight = points.weight * (chains.degeneracy[points.mode] / (2 * torch.pi * chains.spacing))[:, None]
-    left = -(weight * contacts.slope(source)).reshape(-1, 1) * states.left_injected
-    right = -(weight * contacts.slope(drain)).reshape(-1, 1) * states.right_injected
-    summed = (left + right).reshape(*shape, -1).sum(1)
+    slopes = contacts.slope(source), contacts.slope(drain)
+    filled = reference(chains, points.mode, *slopes)
+    left, right = (-(weight * (slope - filled)).reshape(-1, 1) for slope in slopes)
+    summed = (left * states.left_injected + right * states.right_injected).reshape(*shape, -1).sum(1)
     lines = by_mode(points.mode, summed, len(chains.onsite))
-    filled = -contacts.slope(occupation(chains, contacts, between.points)) * between.points.weight
-    filled = (filled * per_state(chains, between.points)).reshape(-1, 1)
-    inside = -2 * (filled * between.resolvent.diagonal).imag.reshape(
-        *between.points.energy.shape, chains.onsite.shape[1]
+    filled = -contacts.slope(occupation(chains, contacts, single.points)) * single.points.weight
+    filled = (filled * per_state(chains, single.points)).reshape(-1, 1)
+    inside = -2 * (filled * single.resolvent.diagonal).imag.reshape(
+        *single.points.energy.shape, chains.onsite.shape[1]
     ).sum(1)
-    slope = (lines + by_mode(between.points.mode, inside, len(chains.onsite)).clamp_min(0.0)).numpy()
+    slope = (lines + by_mode(single.points.mode, inside, len(chains.onsite)).clamp_min(0.0)).numpy()
     filled_states = -bound.occupation_slope * chains.degeneracy.numpy()[bound.mode] / bound.norm / chains.spacing
     np.add.at(slope, bound.mode, filled_states[:, None] * bound.wave**2)
     return torch.from_numpy(slope)
@@ -99,7 +102,10 @@ def _add_injected(
 
     degeneracy = chains.degeneracy[mode]
     per_energy = weight * (degeneracy / (2 * torch.pi * chains.spacing))
-    injection = per_energy * source * gamma[0], per_energy * drain * gamma[1]
+    left_is_low = bool(chains.onsite[mode, 0] <= chains.onsite[mode, -1])
+    beyond_reference = [f - (source if left_is_low else drain) for f in (source, drain)]
+    slopes = [contacts.slope(f) - contacts.slope(source if left_is_low else drain) for f in (source, drain)]
+    injection = per_energy * beyond_reference[0] * gamma[0], per_energy * beyond_reference[1] * gamma[1]
     flux = weight * (degeneracy / 2 * CONDUCTANCE_QUANTUM)
     window = flux * (source - drain) * gamma[0] * gamma[1]
 
@@ -115,7 +121,7 @@ def _add_injected(
     current = 2 * (window @ uv.real)
 
     # The energies follow the higher edge; the lead at each end moves against them with its own.
-    high = 0 if chains.onsite[mode, 0] > chains.onsite[mode, -1] else -1
+    high = -1 if left_is_low else 0
     for end in (0, -1):
         share = 1.0 if end == high else 0.0
         motion = [share - (end == 0), share - (end == -1)]
@@ -127,8 +133,8 @@ def _add_injected(
         after = beyond.flip(-1).cumsum(-1).flip(-1) - beyond
         moved = -(lower * below.cumsum(-1) + upper * after).sum(0)
         occupied = [
-            per_energy * (contacts.slope(f) * share * gamma[lead] + f * gamma_slope[lead] * motion[lead]) * scale
-            for lead, f in enumerate((source, drain))
+            per_energy * (slopes[lead] * share * gamma[lead] + f * gamma_slope[lead] * motion[lead]) * scale
+            for lead, f in enumerate(beyond_reference)
         ]
         density[:, end] += moved + occupied[0] @ v_squared + occupied[1] @ u_squared
         moved_window = flux * (
@@ -139,31 +145,28 @@ def _add_injected(
     response.density[mode], response.current[mode] = density, current
 
 
-def _add_between(density: Tensor, chains: Chains, contacts: Contacts, between: Between) -> None:
+def _add_single(density: Tensor, chains: Chains, contacts: Contacts, single: OneFilling) -> None:
     """Add ∂N(x)/∂E_m(x') of the charge on the contour, (K, nx, nx): δG(x, x) = Σ G(x, x')² δE_m(x')."""
-    points, green = between.points, between.resolvent
-    if not len(points.mode):
-        return
+    points, green = single.points, single.resolvent
     filling = occupation(chains, contacts, points)
     weight = -2 * points.weight * per_state(chains, points)
     filled, fermi_slope = (weight * filling).reshape(-1), (weight * contacts.slope(filling)).reshape(-1)
-    share, stretch = points.share.reshape(-1), points.stretch.reshape(-1)
     for mode, part in _by_subband(points):
         determinant = green.determinant[part][:, None]
         u, v = green.u[part], green.v[part]
         uu, vv, diagonal = u.square() / determinant, v.square() / determinant, u * v / determinant
         left, right = filled[part][:, None] * vv, filled[part][:, None] * uu
         kernel = torch.tril((left.T @ uu).imag) + torch.triu((right.T @ vv).imag, diagonal=1)
-        high = 0 if chains.onsite[mode, 0] > chains.onsite[mode, -1] else -1
+        # The energies follow the lower edge; the lead at each end moves against them with its own.
+        low = 0 if chains.onsite[mode, 0] <= chains.onsite[mode, -1] else -1
         for end in (0, -1):
-            moves = share[part] if end == high else 1 - share[part]
-            widens = stretch[part] if end == high else -stretch[part]
-            profile = moves[:, None].expand(uu.shape).to(uu.dtype).clone()
-            profile[:, 0] -= green.left_slope[part] * (moves - float(end == 0))
-            profile[:, -1] -= green.right_slope[part] * (moves - float(end == -1))
+            moves = 1.0 if end == low else 0.0
+            profile = torch.full_like(uu, moves)
+            profile[:, 0] -= green.left_slope[part] * (moves - (end == 0))
+            profile[:, -1] -= green.right_slope[part] * (moves - (end == -1))
             beyond = vv * profile
             after = beyond.flip(-1).cumsum(-1).flip(-1) - beyond
-            moved = (filled[part] * widens + fermi_slope[part] * moves)[:, None] * diagonal
+            moved = moves * fermi_slope[part][:, None] * diagonal
             moved -= left * (uu * profile).cumsum(-1) + right * after
             kernel[:, end] += moved.imag.sum(0)
         density[mode] += kernel

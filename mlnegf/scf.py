@@ -252,7 +252,7 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
             f"the lattice has no states of the heaviest subband above {band_top:.2f} eV, yet contacts are filled up to "
             f"{filled:.2f} eV: charge is lost; use a smaller spacing[0] than {device.grid.dx} nm"
         )
-    if (missed := max(charge.injected.unresolved, charge.between.unresolved)) > 0:
+    if (missed := max(charge.injected.unresolved, charge.single.unresolved)) > 0:
         yield f"the energy integral missed its tolerance {missed:.1g} times over"
     if int(charge.rank.max()) + 1 == charge.negf.basis.energies.shape[1]:
         yield "the highest transverse function is in use: the section is too large for the basis; charge is left out"

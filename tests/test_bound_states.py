@@ -7,7 +7,7 @@ import torch
 from mlnegf.bound_states import FILLINGS, bound_states
 from mlnegf.chains import Chains, hopping_energy, inject
 from mlnegf.contacts import Contacts
-from mlnegf.contour import charge_between
+from mlnegf.contour import charge_of_one
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))
@@ -27,7 +27,7 @@ def well(depth: float, drain: float = 0.05) -> np.ndarray:
 def total_charge(depth: float, filling: str = "sides") -> tuple[float, int]:
     chains, contacts = problem(well(depth))
     bound = bound_states(chains, contacts, filling)
-    line = bound.density(chains) + sum(part(chains, contacts, 1.5).density for part in (inject, charge_between))
+    line = bound.density(chains) + sum(part(chains, contacts, 1.5).density for part in (inject, charge_of_one))
     return float(line.sum()) * SPACING, len(bound.mode)
 
 
@@ -86,7 +86,7 @@ def test_the_charge_is_continuous_where_the_edges_change_order(filling: str, jum
     def charge(tilt: float) -> float:
         onsite = well(0.25, 0.0) + tilt * np.linspace(-0.5, 0.5, 104)
         chains, contacts = problem(onsite, drain=0.05)
-        parts = (inject(chains, contacts, 1.5).density, charge_between(chains, contacts, 1.5).density)
+        parts = (inject(chains, contacts, 1.5).density, charge_of_one(chains, contacts, 1.5).density)
         return float((bound_states(chains, contacts, filling).density(chains) + sum(parts)).sum()) * SPACING
 
     steps = [abs(charge(step) - charge(-step)) for step in (1e-6, 1e-8)]

@@ -7,7 +7,8 @@ import torch
 from mlnegf.bound_states import bound_states
 from mlnegf.chains import Chains, hopping_energy, inject, lead, scattering_states
 from mlnegf.contacts import Contacts
-from mlnegf.contour import charge_between, resolvent
+from mlnegf.contour import charge_of_one, resolvent
+from mlnegf.coupled import _equilibrium, _uniform
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))
@@ -149,7 +150,7 @@ def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_func
     states = scattering_states(*chain(onsite, root**2))
     occupied = states.density_of_states().numpy() / (1 + np.exp((root[:, None] ** 2 - 0.05) / kT))
     direct = 4.0 / (2 * np.pi * SPACING) * np.trapezoid(occupied * 2 * root[:, None], root, axis=0)
-    found = injected.density + charge_between(chains, contacts, 1.0, 1e-9).density
+    found = injected.density + charge_of_one(chains, contacts, 1.0, 1e-9).density
     assert np.allclose(found[0], direct, rtol=2e-5)
     assert injected.current.item() == 0.0
 
@@ -169,29 +170,57 @@ def test_the_quadrature_keeps_its_promise() -> None:
         assert (found.density - exact.density).abs().max() < tolerance
         assert abs(found.current / exact.current - 1).item() < tolerance
         assert len(found.points.mode) <= len(exact.points.mode)
-        between = charge_between(chains, contacts, 1.0, tolerance)
+        between = charge_of_one(chains, contacts, 1.0, tolerance)
         assert between.unresolved == 0.0
-        assert (between.density - charge_between(chains, contacts, 1.0, 1e-11).density).abs().max() < tolerance
+        assert (between.density - charge_of_one(chains, contacts, 1.0, 1e-11).density).abs().max() < tolerance
 
 
 def test_the_contour_gives_the_charge_of_the_real_axis() -> None:
-    onsite = barrier()
+    onsite, kT = barrier(), 0.02585
     chains = Chains(
         torch.as_tensor(onsite)[None],
         torch.tensor([HOPPING], dtype=torch.float64),
         SPACING,
         torch.tensor([4.0], dtype=torch.float64),
     )
-    contacts = Contacts(0.05, -0.1, 0.02585)
+    contacts = Contacts(0.05, -0.1, kT)
     low, high = onsite[-1], onsite[0]
     angle = (np.arange(4000) + 0.5) * np.pi / 8000
-    states = scattering_states(*chain(onsite, low + (high - low) * np.sin(angle) ** 2))
-    filled = states.right_injected.numpy() / (
-        1 + np.exp((low + (high - low) * np.sin(angle[:, None]) ** 2 + 0.1) / 0.02585)
-    )
-    weight = (high - low) * np.sin(2 * angle) * np.pi / 8000
+    root = (np.arange(4000) + 0.5) * 1.1 / 4000
+    energy = np.concatenate([low + (high - low) * np.sin(angle) ** 2, high + root**2])
+    weight = np.concatenate([(high - low) * np.sin(2 * angle) * np.pi / 8000, 2 * root * 1.1 / 4000])
+    states = scattering_states(*chain(onsite, energy))
+    source, drain = (1 / (1 + np.exp((energy[:, None] - level) / kT)) for level in (0.05, -0.1))
+    filled = states.left_injected.numpy() * source + states.right_injected.numpy() * drain
     direct = 4.0 / (2 * np.pi * SPACING) * weight @ filled
-    assert np.allclose(charge_between(chains, contacts, 1.0, 1e-9).density[0], direct, atol=1e-6)
+    found = charge_of_one(chains, contacts, 1.0, 1e-9).density + inject(chains, contacts, 1.0, 1e-9).density
+    assert np.allclose(found[0], direct, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_reported_error_bounds_the_true_one_with_narrow_resonances(seed: int) -> None:
+    """Two barriers of random strength and place; at equilibrium the charge is known by another contour."""
+    chance, x = np.random.default_rng(seed), np.arange(120)
+    onsite = np.where(x > 60, -0.2 * chance.uniform(), 0.0)
+    start, gap, widths = chance.integers(10, 40), chance.integers(5, 30), chance.integers(2, 14, 2)
+    height, level = chance.uniform(0.3, 1.5), chance.uniform(0.0, 0.4)
+    onsite[start : start + widths[0]] += height
+    onsite[start + widths[0] + gap : start + widths[0] + gap + widths[1]] += height
+    chains = Chains(
+        torch.as_tensor(onsite)[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+    )
+    contacts = Contacts(level, level, chance.choice([0.0066, 0.02585]))
+    single, injected = charge_of_one(chains, contacts, 1.0), inject(chains, contacts, 1.0)
+    assert single.unresolved == 0.0
+    total = single.density + injected.density + bound_states(chains, contacts).density(chains)
+    system = _uniform((torch.as_tensor(onsite) + 2 * HOPPING)[:, None, None], HOPPING)
+    matrix, left_over, _ = _equilibrium(system, level, contacts.kT, float(onsite.min()), 1e-9)
+    exact = 4 / (2 * np.pi * SPACING) * matrix[:, 0, 0]
+    bound = single.quadrature_error + injected.quadrature_error + left_over
+    assert float((total[0] - exact).abs().max()) <= bound + 1e-9
 
 
 @pytest.mark.parametrize("thickness", [4, 12, 40])
@@ -205,13 +234,13 @@ def test_a_level_behind_a_barrier_is_filled_by_the_one_contact_it_leaks_into(thi
         SPACING,
         torch.tensor([4.0], dtype=torch.float64),
     )
-    contacts = Contacts(0.2, 0.0, 0.02585)
-    found = charge_between(chains, contacts, 1.0, 1e-8)
+    contacts = Contacts(0.2, -0.15, 0.02585)
+    found = charge_of_one(chains, contacts, 1.0, 1e-8)
     assert found.unresolved == 0.0
     in_well = float(found.density[0, :42].sum()) * SPACING
     closed = np.diag(2 * HOPPING + onsite[:50]) - HOPPING * (np.eye(50, k=1) + np.eye(50, k=-1))
     levels = np.linalg.eigvalsh(closed)
-    filled = 4 * (1 / (1 + np.exp(levels[levels < -0.01] / 0.02585))).sum()
+    filled = 4 * (1 / (1 + np.exp((levels[levels < -0.01] + 0.15) / 0.02585))).sum()
     assert in_well == pytest.approx(filled, abs=0.02 if thickness > 4 else 0.3)
 
 

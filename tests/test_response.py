@@ -7,7 +7,7 @@ import torch
 from mlnegf.bound_states import BoundStates, bound_states
 from mlnegf.chains import Chains, Injected, hopping_energy, inject
 from mlnegf.contacts import Contacts
-from mlnegf.contour import Between, charge_between
+from mlnegf.contour import OneFilling, charge_of_one
 from mlnegf.device import Device
 from mlnegf.negf import Negf
 from mlnegf.response import chain_response
@@ -22,12 +22,12 @@ def solve(depth: float, shift: float) -> tuple:  # type: ignore[type-arg]
     degeneracy = torch.tensor([4.0], dtype=torch.float64)
     chains = Chains(torch.as_tensor(onsite)[None] + shift * DIRECTION, hopping, 0.25, degeneracy)
     contacts = Contacts(0.0, -0.05, 0.02585)
-    parts = inject(chains, contacts, 1.5, 1e-9), charge_between(chains, contacts, 1.5, 1e-9)
+    parts = inject(chains, contacts, 1.5, 1e-9), charge_of_one(chains, contacts, 1.5, 1e-9)
     return chains, contacts, *parts, bound_states(chains, contacts)
 
 
 def charge(
-    chains: Chains, contacts: Contacts, injected: Injected, between: Between, bound: BoundStates
+    chains: Chains, contacts: Contacts, injected: Injected, between: OneFilling, bound: BoundStates
 ) -> torch.Tensor:
     return injected.density + between.density + bound.density(chains)
 
