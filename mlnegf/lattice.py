@@ -37,18 +37,21 @@ def cubic_lattice(
     System
         Blocks of one orbital for each cell of the section, row-major.
     """
-    tx, ty, tz = (hopping,) * 3 if isinstance(hopping, (int, float)) else hopping
-    values = torch.tensor(potential, dtype=torch.float64)
+    tx, ty, tz = (float(t) for t in np.broadcast_to(np.asarray(hopping), 3))
+    values = torch.tensor(np.asarray(potential), dtype=torch.float64)
+    if values.ndim != 3 or len(values) < 2:
+        raise ValueError(
+            f"cubic_lattice: potential has shape {tuple(values.shape)}, expected (nx, ny, nz) with 2 slices or more."
+        )
     nx, ny, nz = values.shape
+    if mask is not None and mask.shape != (ny, nz):
+        raise ValueError(f"cubic_lattice: mask has shape {mask.shape}, expected that of a section, {(ny, nz)}.")
 
     def line(size: int, t: float) -> Tensor:
-        return torch.diag(torch.full((size,), 2 * t)) - t * (
-            torch.diag(torch.ones(size - 1), 1) + torch.diag(torch.ones(size - 1), -1)
-        )
+        beside = torch.diag(torch.ones(size - 1, dtype=torch.float64), 1)
+        return 2 * t * torch.eye(size, dtype=torch.float64) - t * (beside + beside.T)
 
-    across = torch.kron(line(ny, ty).double(), torch.eye(nz).double()) + torch.kron(
-        torch.eye(ny).double(), line(nz, tz).double()
-    )
+    across = torch.kron(line(ny, ty), torch.eye(nz).double()) + torch.kron(torch.eye(ny).double(), line(nz, tz))
     inside = torch.arange(ny * nz) if mask is None else torch.as_tensor(np.flatnonzero(mask))
     diagonal = across[inside][:, inside] + torch.diag_embed(values.reshape(nx, -1)[:, inside] + 2 * tx)
     bond = torch.full((len(inside),), -tx, dtype=torch.float64)

@@ -7,14 +7,19 @@ leads. It may carry overlaps (s, o) of the same two blocks, ⟨n|S|n⟩ and ⟨n
     g_R = (E s − h − τ g_R τ†)⁻¹,    Σ_R = τ g_R τ†.
 
 Where τ is a real multiple of the unit matrix the modes of h do not mix, and Σ follows in closed form from one chain
-for each; otherwise by decimation (López Sancho, López Sancho & Rubio, J. Phys. F 15, 851 (1985)).
+for each; otherwise by decimation (López Sancho, López Sancho & Rubio, J. Phys. F 15, 851 (1985)), checked by inserting
+the result, and by the lead's modes where that fails.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.linalg import ordqz
 
 Tensor = torch.Tensor
+Complexes = NDArray[np.complex128]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +65,11 @@ class SelfEnergy:
     shift: Tensor
     injection: Tensor
 
+    def select(self, energies: Tensor | int) -> "SelfEnergy":
+        """Return that of some of the energies, or of one."""
+        chosen = torch.as_tensor(energies).reshape(-1)
+        return SelfEnergy(self.shift[chosen], self.injection[chosen])
+
     @property
     def gamma(self) -> Tensor:
         """Γ, (Q, block, block)."""
@@ -87,7 +97,10 @@ def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-
     t = lead.uniform_hopping
     if t is not None and t != 0.0:
         return _closed_form(energies, lead.onsite, t)
-    return _split(_decimated(energies, lead, side, broadening), real=not lead.onsite.is_complex())
+    scale = float(torch.linalg.matrix_norm(lead.hopping, 2))
+    # What a closed mode has of Γ is due to the broadening; an open one has as much only within 1e-13 of its edge.
+    least = min(1e3 * broadening, 1e-6) * scale
+    return _split(_decimated(energies, lead, side, broadening), least, real=not lead.onsite.is_complex())
 
 
 def complex_self_energy(energies: Tensor, lead: Lead, side: str) -> Tensor:
@@ -131,9 +144,39 @@ def _decimated(energies: Tensor, lead: Lead, side: str, broadening: float) -> Te
         out = out - complex_energy * lead.overlap_hopping
         back = back - complex_energy * lead.overlap_hopping.mH
     inside, outside = (back, out) if side == "left" else (out, back)
-    surface = surface_green_function(complex_energy * overlap - onsite, inside, outside)
-    sigma: Tensor = inside @ surface @ outside
+    inverse = complex_energy * overlap - onsite
+    sigma: Tensor = inside @ surface_green_function(inverse, inside, outside) @ outside
+    # Near a level of one of the finite leads it meets on the way decimation loses all digits: ask the modes there.
+    again = inside @ torch.linalg.inv_ex(inverse - sigma).inverse @ outside
+    wrong = (again - sigma).abs().amax((-2, -1)) / (inside.abs().amax((-2, -1)) + 1e-300)
+    for n in torch.nonzero(~(wrong < 1e-9))[:, 0].tolist():
+        more = 1j * broadening * (overlap * torch.linalg.matrix_norm(hopping, 2)).numpy()
+        parts = [part[n].resolve_conj().numpy() for part in (inverse, inside, outside)]
+        tries = (_from_modes(parts[0] + factor * more, *parts[1:]) for factor in (0, 1e2, 1e4))
+        found = next((solved for solved in tries if solved is not None), None)
+        if found is None:
+            raise ValueError(
+                f"leads: the {side} lead has a band edge at energy {float(energies[n])!r}, where its self-energy is "
+                "not defined; take another energy or a larger broadening."
+            )
+        sigma[n] = torch.from_numpy(found)
     return sigma
+
+
+def _from_modes(inverse: Complexes, into: Complexes, away: Complexes) -> Complexes | None:
+    """Σ = `into` F, with F the step into the lead of the solutions that decay there, by an ordered QZ factorisation.
+
+    None on a band edge, where it is not clear which solutions decay.
+    """
+    block = len(inverse)
+    zero, unit = np.zeros((block, block)), np.eye(block)
+    step = np.block([[zero, unit], [-away, inverse]])
+    scale = np.block([[unit, zero], [zero, into]])
+    *_, alpha, beta, _, vectors = ordqz(step, scale, sort="iuc", output="complex")
+    decaying = int((abs(alpha) < abs(beta)).sum())
+    if decaying != block:
+        return None
+    return np.asarray(into @ vectors[block:, :block] @ np.linalg.inv(vectors[:block, :block]))
 
 
 def surface_green_function(inverse: Tensor, into: Tensor, away: Tensor, largest: int = 200) -> Tensor:
@@ -148,33 +191,33 @@ def surface_green_function(inverse: Tensor, into: Tensor, away: Tensor, largest:
     largest : int
         Steps allowed.
 
-    Raises
-    ------
-    RuntimeError
-        When the doubled hoppings do not vanish: the broadening is too small for double precision.
+    Returns
+    -------
+    Tensor, (Q, block, block)
+        Not finite, or wrong, where a finite lead met on the way has a level at the energy: insert it and see.
     """
     surface, bulk, alpha, beta = inverse, inverse, into, away
     scale = into.abs().amax((-2, -1), keepdim=True) + 1e-300
     for _ in range(largest):
-        solved = torch.linalg.solve(bulk, torch.cat([alpha, beta], -1))
+        solved = torch.linalg.solve_ex(bulk, torch.cat([alpha, beta], -1)).result
         towards, back = solved.chunk(2, -1)
         surface = surface - alpha @ back
         bulk = bulk - alpha @ back - beta @ towards
         alpha, beta = alpha @ towards, beta @ back
-        if float((alpha.abs() / scale).amax() + (beta.abs() / scale).amax()) < 1e-15:
-            green: Tensor = torch.linalg.inv(surface)
-            return green
-    raise RuntimeError(f"surface_green_function: {largest} doublings did not end; try a larger broadening")
+        left = (alpha.abs() / scale).amax((-2, -1)) + (beta.abs() / scale).amax((-2, -1))
+        if not bool((left > 1e-15).any()):  # so written, one that is not a number does not hold up the others
+            break
+    green: Tensor = torch.linalg.inv_ex(surface).inverse
+    return green
 
 
-def _split(sigma: Tensor, real: bool) -> SelfEnergy:
+def _split(sigma: Tensor, least: float, real: bool) -> SelfEnergy:
     gamma = 1j * (sigma - sigma.mH)
     shift = (sigma + sigma.mH) / 2
     if real:
         gamma, shift = gamma.real, shift.real
     strength, modes = torch.linalg.eigh(gamma)
-    # A closed mode's Γ is of the order of the broadening and of either sign.
-    root = torch.where(strength > 1e-14 * strength.amax(-1, keepdim=True), strength, 0.0).clamp_min(0.0).sqrt()
+    root = torch.where(strength > (1e-14 * strength.amax(-1, keepdim=True)).clamp_min(least), strength, 0.0).sqrt()
     count = int((root > 0).sum(-1).max())
     keep = slice(root.shape[-1] - count, None)
     return SelfEnergy(shift, modes[..., keep] * root[:, None, keep])

@@ -153,6 +153,8 @@ def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, steps: tupl
         line: list[tuple[float, Floats]] = []
         for gate in np.linspace(off, problem.gate, 1 + math.ceil((problem.gate - off) / step)):
             there = bool(gate == problem.gate)
+            if line and problem.work.charge_evaluations >= limits.solves:
+                break
             part = problem if there else replace(problem, gate=float(gate))
             start = Start(_extrapolated(line, gate) if line else part.semiclassical())
             run = iterate(part, start, scheme, limits if there else coarse)
@@ -161,6 +163,9 @@ def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, steps: tupl
                 line = [*line[-1:], (gate, run.point.potential)]
             if run.ended == "over":
                 break
+        if run.point.problem is not problem:  # the solves were spent on the way: still answer for the bias asked
+            run = iterate(problem, Start(run.point.potential), scheme, replace(limits, solves=0))
+            history += run.history
         run = replace(run, history=history)
         if run.ended in ("converged", "over"):
             break

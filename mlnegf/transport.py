@@ -9,8 +9,9 @@ formed; blocks are eliminated from left to right and only the few columns of W a
 
 If H is real, so is all of G⁻¹ but the broadening: G⁻¹ = B + (i/2) W W†, W = [W_L W_R]. Then the elimination runs on
 the real B, at a quarter of the work, and with X = B⁻¹W and the reaction matrix K = W†X follows ψ = X (1 + iK/2)⁻¹.
-Its S-matrix is unitary whatever the rounding in K. Blocks are eliminated without pivoting between them; what that
-costs in digits, where a part of the device resonates, is won back by iterative refinement.
+Blocks are eliminated without pivoting between them; what that costs in digits, where a part of the device resonates, is
+won back by iterative refinement. Every energy's residual is looked at: where it stays large the elimination is repeated
+in complex numbers, which the open modes keep from being singular, and then by a banded LU factorisation with pivoting.
 
 Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3; Lane & Thomas, Rev. Mod. Phys. 30, 257 (1958).
 """
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.linalg import solve_banded
 
 from mlnegf.leads import Lead, SelfEnergy, complex_self_energy, self_energy
 
@@ -31,6 +34,9 @@ MEMORY = 2**28
 
 REFINED = 1e-13
 """Relative residual at which refinement stops."""
+
+TRUSTED = 1e-11
+"""Relative residual above which an energy is solved again, more safely."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,7 @@ class System:
         ValueError
             Naming the argument, its shape and the shape expected.
         """
-        blocks = torch.as_tensor(diagonal)
+        blocks = _tensor("diagonal", diagonal)
         if blocks.ndim != 3 or blocks.shape[1] != blocks.shape[2] or len(blocks) < 2:
             raise ValueError(
                 f"transport: diagonal has shape {tuple(blocks.shape)}, expected (sites, block, block) with 2 sites or "
@@ -79,9 +85,13 @@ class System:
         sites, block, _ = blocks.shape
         named: dict[str, tuple[Any, tuple[int, ...]]] = {"upper": (upper, (sites - 1, block, block))}
         for side, lead in (("left_lead", left_lead), ("right_lead", right_lead)):
-            parts = vars(lead).values() if isinstance(lead, Lead) else lead
+            parts = tuple(vars(lead).values() if isinstance(lead, Lead) else lead)
+            if len(parts) not in (2, 3, 4):
+                raise ValueError(f"transport: {side} has {len(parts)} parts, expected (onsite, hopping) and overlaps.")
             for name, part in zip(("onsite", "hopping", "overlap", "overlap_hopping"), parts, strict=False):
                 named[f"{side} {name}"] = (part, (block, block))
+        if overlap is not None and len(overlap) != 2:
+            raise ValueError(f"transport: overlap has {len(overlap)} parts, expected ⟨n|S|n⟩ and ⟨n|S|n+1⟩.")
         if overlap is not None:
             named |= {
                 "overlap[0]": (overlap[0], (sites, block, block)),
@@ -91,13 +101,14 @@ class System:
         for name, (value, shape) in named.items():
             if value is None:
                 continue
-            given[name] = torch.as_tensor(value)
+            given[name] = _tensor(name, value)
             if tuple(given[name].shape) != shape:
                 raise ValueError(f"transport: {name} has shape {tuple(given[name].shape)}, expected {shape}.")
         for name, value in given.items():
             if not bool(torch.isfinite(value.abs()).all()):
                 raise ValueError(f"transport: {name} has entries that are not finite; remove NaN and inf.")
-        for name in given.keys() & {"diagonal", "left_lead onsite", "right_lead onsite"}:
+        hermitian = {f"{side} {name}" for side in ("left_lead", "right_lead") for name in ("onsite", "overlap")}
+        for name in sorted(given.keys() & (hermitian | {"diagonal", "overlap[0]"})):
             skew = float((given[name] - given[name].mH).abs().max())
             if skew > 1e-9 * float(given[name].abs().max()):
                 raise ValueError(
@@ -217,14 +228,69 @@ def _states(energies: Tensor, system: System, broadening: float) -> ScatteringSt
     right = self_energy(energies, system.right, "right", broadening)
     split = left.injection.shape[-1]
     if system.diagonal.is_complex():
-        waves = _Elimination(energies, system, left.matrix, right.matrix).waves(left, right)
+        waves, residual = _Elimination(energies, system, left.matrix, right.matrix).waves(left, right)
     else:
-        real = _Elimination(energies, system, left.shift, right.shift).waves(left, right)
+        real, residual = _Elimination(energies, system, left.shift, right.shift).waves(left, right)
         reaction = left.injection.mT @ real[:, 0], right.injection.mT @ real[:, -1]
         unit = torch.eye(real.shape[-1], dtype=torch.complex128, device=real.device)
-        broadened = torch.linalg.inv(unit + 0.5j * torch.cat(reaction, -2))[:, None]
+        broadened = torch.linalg.inv_ex(unit + 0.5j * torch.cat(reaction, -2)).inverse[:, None]
         waves = torch.complex(real @ broadened.real, real @ broadened.imag)
+        waves, residual = _repeated(waves, residual, energies, system, left, right)
+    for n in torch.nonzero(~(residual < TRUSTED))[:, 0].tolist():
+        waves[n] = _banded(float(energies[n]), system, left.select(n), right.select(n))
     return ScatteringStates(waves[..., :split], waves[..., split:], left, right, system)
+
+
+def _repeated(
+    waves: Tensor, residual: Tensor, energies: Tensor, system: System, left: SelfEnergy, right: SelfEnergy
+) -> tuple[Tensor, Tensor]:
+    """Solve in complex numbers what real ones could not."""
+    failed = torch.nonzero(~(residual < TRUSTED))[:, 0]
+    if len(failed):
+        sides = left.select(failed), right.select(failed)
+        again = _Elimination(energies[failed].to(torch.complex128), system, *(side.matrix for side in sides))
+        waves[failed], residual[failed] = again.waves(*sides)
+    return waves, residual
+
+
+def _banded(energy: float, system: System, left: SelfEnergy, right: SelfEnergy) -> Tensor:
+    """Solve one energy with pivoting between blocks, (sites, block, p); NaN where G⁻¹ is singular, on a band edge."""
+    sites, block, _ = system.diagonal.shape
+    width = 2 * block - 1
+    band = np.zeros((2 * width + 1, sites * block), dtype=np.complex128)
+    unit = torch.eye(block, dtype=torch.complex128)
+
+    def put(row: int, column: int, values: Tensor) -> None:
+        i, j = np.meshgrid(np.arange(block) + row * block, np.arange(block) + column * block, indexing="ij")
+        band[width + i - j, j] += values.numpy()
+
+    for n in range(sites):
+        overlap = unit if system.overlap is None else system.overlap[n]
+        put(n, n, energy * overlap - system.diagonal[n])
+        if n + 1 < sites:
+            link = system.upper[n].to(torch.complex128)
+            if system.overlap_upper is not None:
+                link = link - energy * system.overlap_upper[n]
+            put(n, n + 1, -link)
+            put(n + 1, n, -link.mH)
+    put(0, 0, -left.matrix[0])
+    put(sites - 1, sites - 1, -right.matrix[0])
+    source = _sources(sites, left, right)[0].reshape(sites * block, -1).to(torch.complex128).numpy()
+    try:
+        solution = solve_banded((width, width), band, source)
+    except np.linalg.LinAlgError:
+        solution = np.full(source.shape, np.nan + 0j)
+    return torch.from_numpy(np.asarray(solution)).reshape(sites, block, -1)
+
+
+def _sources(sites: int, left: SelfEnergy, right: SelfEnergy) -> Tensor:
+    """Columns of [W_L W_R], (Q, sites, block, p)."""
+    energies, block, split = left.injection.shape
+    columns = split + right.injection.shape[-1]
+    source = torch.zeros(energies, sites, block, columns, dtype=left.injection.dtype, device=left.injection.device)
+    source[:, 0, :, :split] = left.injection
+    source[:, -1, :, split:] = right.injection
+    return source
 
 
 class _Elimination:
@@ -254,7 +320,7 @@ class _Elimination:
             elif n:
                 link = self._upper(n - 1)
                 matrix = matrix - self._lower(n - 1).to(inverse.dtype) @ inverse @ link.to(inverse.dtype)
-            inverse = torch.linalg.inv(matrix)
+            inverse = torch.linalg.inv_ex(matrix).inverse
             self.inverses.append(inverse)
 
     def _diagonal(self, n: int) -> Tensor:
@@ -292,25 +358,26 @@ class _Elimination:
             self.along[n].conj()[:, None] * waves if self.along is not None else self._lower(n).to(waves.dtype) @ waves
         )
 
-    def waves(self, left: SelfEnergy, right: SelfEnergy) -> Tensor:
-        """Solve for the columns of [W_L W_R], (Q, sites, block, p)."""
-        sites = len(self.inverses)
-        shape = (len(self.energy), sites, left.injection.shape[1], left.injection.shape[2] + right.injection.shape[2])
-        source = torch.zeros(shape, dtype=self.energy.dtype, device=self.energy.device)
-        source[:, 0, :, : left.injection.shape[2]] = left.injection
-        source[:, -1, :, left.injection.shape[2] :] = right.injection
-        if shape[-1] == 0:
-            return source
+    def waves(self, left: SelfEnergy, right: SelfEnergy) -> tuple[Tensor, Tensor]:
+        """Solve for the columns of [W_L W_R], (Q, sites, block, p), and tell the relative residual left, (Q,)."""
+        source = _sources(len(self.inverses), left, right).to(self.energy.dtype)
+        if source.shape[-1] == 0:
+            return source, torch.zeros(len(source), dtype=torch.float64)
+        size = source.abs().amax((1, 2, 3)).clamp_min(1e-300)
         solution = self._substitute(source)
-        size = float(source.abs().max())
-        last = float("inf")
-        for _ in range(4):
-            residual = source - self._apply(solution)
-            left_over = float(residual.abs().max()) / size
-            if left_over < REFINED or left_over > last / 2:
+        left_over = source - self._apply(solution)
+        residual = left_over.abs().amax((1, 2, 3)) / size
+        for _ in range(3):
+            if not bool((residual > REFINED).any()):
                 break
-            solution, last = solution + self._substitute(residual), left_over
-        return solution
+            trial = solution + self._substitute(left_over)
+            trial_left_over = source - self._apply(trial)
+            trial_residual = trial_left_over.abs().amax((1, 2, 3)) / size
+            better = (trial_residual < residual)[:, None, None, None]
+            solution = torch.where(better, trial, solution)
+            left_over = torch.where(better, trial_left_over, left_over)
+            residual = torch.where(better[:, 0, 0, 0], trial_residual, residual)
+        return solution, residual
 
     def _substitute(self, source: Tensor) -> Tensor:
         folded = [source[:, 0]]
@@ -378,7 +445,7 @@ def transmission(
     array, (Q,)
         A tensor if `energies` or `diagonal` is one, otherwise a NumPy array.
     """
-    points = _points(energies)
+    points = _points(energies, broadening)
     system = System.of(diagonal, upper, left_lead, right_lead, overlap)
     parts = [states.transmission for _, states in scattering_states(points, system, broadening)]
     return _like(torch.cat(parts), energies, diagonal)
@@ -401,7 +468,7 @@ def density_of_states(
         diag(G Γ G†)/2π of the left and of the right lead, states per energy and orbital, one spin. States bound
         below both leads are not injected and not in it. With overlaps this is the part of the orbital, not Mulliken's.
     """
-    points = _points(energies)
+    points = _points(energies, broadening)
     system = System.of(diagonal, upper, left_lead, right_lead, overlap)
     parts = [
         torch.stack([states.left_injected, states.right_injected])
@@ -440,8 +507,24 @@ def carriers(
     return torch.where(above, electrons, zero), torch.where(above, zero, holes)
 
 
-def _points(energies: Any) -> Tensor:
-    points = torch.as_tensor(energies, dtype=torch.float64)
+def _tensor(name: str, value: Any) -> Tensor:
+    """Turn any array of numbers into a tensor of its own, real or complex in double precision."""
+    if isinstance(value, Tensor):
+        return value.to(torch.complex128 if value.is_complex() else torch.float64)
+    array = np.array(value)
+    if array.dtype.kind not in "fiuc":
+        raise ValueError(f"transport: {name} has type {array.dtype}, expected real or complex numbers.")
+    return torch.from_numpy(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64))
+
+
+def _points(energies: Any, broadening: float) -> Tensor:
+    points = _tensor("energies", energies)
+    if points.is_complex():
+        raise ValueError(
+            "transport: energies are complex, expected real ones; for G off the real axis see green_blocks."
+        )
+    if not (np.isfinite(broadening) and broadening > 0):
+        raise ValueError(f"transport: broadening = {broadening!r}, expected a small positive number such as 1e-10.")
     if points.ndim != 1 or not len(points) or not bool(torch.isfinite(points).all()):
         raise ValueError(
             f"transport: energies has shape {tuple(points.shape)}, expected a list of finite numbers, one dimension."
@@ -450,4 +533,4 @@ def _points(energies: Any) -> Tensor:
 
 
 def _like(values: Tensor, *given: Any) -> Any:
-    return values if any(isinstance(value, Tensor) for value in given) else values.numpy()
+    return values if any(isinstance(value, Tensor) for value in given) else values.detach().numpy()

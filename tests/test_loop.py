@@ -70,3 +70,12 @@ def test_a_scheme_without_patience_is_left_alone(device: Device) -> None:
     assert found.status.startswith("unconverged:")
     assert found.negf_solves == 7
     assert not any("led nowhere" in words for words in found.warnings)
+
+
+@pytest.mark.parametrize("solves", [1, 3, 6])
+def test_solves_spent_on_the_way_still_answer_for_the_bias_asked(device: Device, solves: int) -> None:
+    problem = Problem(device, *BIAS)
+    run = from_off_state(problem, Automatic(), Limits(1e-3, 1e-2, solves, 6))
+    assert run.ended == "over"
+    assert run.point.problem is problem
+    assert len(run.history) == problem.work.charge_evaluations == solves + 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from mlnegf.lattice import cubic_lattice
-from mlnegf.leads import Lead, self_energy, surface_green_function
+from mlnegf.leads import Lead, self_energy
 from mlnegf.transport import ScatteringStates, System, carriers, density_of_states, scattering_states, transmission
 
 GAUSSIAN_WIRE = {
@@ -294,6 +294,12 @@ def test_batches_of_energies_are_put_together(monkeypatch: pytest.MonkeyPatch) -
         ({"diagonal": np.tile([[0.0, 1.0], [0.0, 0.0]], (3, 1, 1))}, "diagonal differs from its adjoint"),
         ({"energies": [np.nan]}, "energies has shape"),
         ({"energies": []}, "energies has shape"),
+        ({"energies": [0.5 + 1j]}, "energies are complex"),
+        ({"broadening": -1e-6}, "broadening = -1e-06"),
+        ({"left_lead": (np.zeros((2, 2)),)}, "left_lead has 1 parts"),
+        ({"overlap": (np.zeros((3, 2, 2)),)}, "overlap has 1 parts"),
+        ({"overlap": (np.tile([[1, 0.1], [0.5, 1]], (3, 1, 1)), np.zeros((2, 2, 2)))}, r"overlap\[0\] differs"),
+        ({"upper": np.full((2, 2, 2), "t")}, "upper has type"),
     ],
 )
 def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
@@ -309,7 +315,103 @@ def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
         transmission(**(good | change))
 
 
-def test_a_broadening_below_rounding_is_an_error_not_an_answer() -> None:
-    unit = torch.eye(1, dtype=torch.complex128)[None]
-    with pytest.raises(RuntimeError, match="larger broadening"):
-        surface_green_function(0.5 * unit, -unit, -unit, largest=30)
+STRIP = -(np.eye(5, k=1) + np.eye(5, k=-1))
+
+
+@pytest.mark.parametrize("energy", [0.0, 1e-17, -1e-16, 1e-13, 1e-11, -1e-9, 1e-8, 1e-6, 0.3])
+@pytest.mark.parametrize("sites", [2, 3, 40])
+def test_pivots_that_vanish_cost_no_digits(energy: float, sites: int) -> None:
+    """In the middle of a clean strip's band every block to be inverted is singular, or nearly so."""
+    lead = STRIP, -np.eye(5)
+    blocks = np.repeat(STRIP[None], sites, 0), -np.repeat(np.eye(5)[None], sites - 1, 0)
+    open_modes = 4.0 if energy == 0.3 else 5.0
+    assert transmission([energy], *blocks, lead, lead)[0] == pytest.approx(open_modes, abs=1e-8)
+
+
+def test_whole_numbers_for_disorder_and_energy() -> None:
+    """Integers meet exact zeros: every energy agrees with its neighbour, and with complex arithmetic."""
+    for seed in range(20):
+        onsite = np.random.default_rng(seed).integers(-1, 2, (12, 4))
+        diagonal = np.stack([np.diag(row) for row in onsite]) - np.eye(4, k=1, dtype=int) - np.eye(4, k=-1, dtype=int)
+        lead = diagonal[0] * 0 - np.eye(4, k=1, dtype=int) - np.eye(4, k=-1, dtype=int), -np.eye(4, dtype=int)
+        blocks = diagonal, -np.repeat(np.eye(4, dtype=int)[None], 11, 0)
+        found = transmission([0, 1, 1e-15], *blocks, lead, lead)
+        beside = transmission([1e-7, 1 + 1e-7, 1e-7], *blocks, lead, lead)
+        assert_allclose(found, beside, atol=2e-5)
+
+
+@pytest.mark.parametrize("energy", [0.0, 1e-12, 1e-9, 1e-8, 1e-6, np.sqrt(2), 0.5])
+def test_decimation_is_checked_and_replaced_where_it_fails(energy: float) -> None:
+    """A chain of hopping i has Σ = E/2 − i √(1 − E²/4); at levels of short chains decimation knows no digit of it."""
+    lead = Lead(torch.zeros(1, 1, dtype=torch.complex128), 1j * torch.ones(1, 1, dtype=torch.complex128))
+    for side in ("left", "right"):
+        found = self_energy(torch.tensor([energy], dtype=torch.float64), lead, side).matrix[0, 0, 0]
+        assert abs(complex(found) - complex(energy / 2, -np.sqrt(1 - energy**2 / 4))) < 1e-8
+
+
+@pytest.mark.parametrize("atoms", [2, 3])
+def test_a_chain_in_larger_cells_is_the_same_chain(atoms: int) -> None:
+    """Hopping blocks with empty rows."""
+    onsite, hopping = -(np.eye(atoms, k=1) + np.eye(atoms, k=-1)), np.zeros((atoms, atoms))
+    hopping[-1, 0] = -1.0
+    blocks = np.repeat(onsite[None], 5, 0), np.repeat(hopping[None], 4, 0)
+    energies = [-1.0, -0.3, 0.0, 1e-12, 1e-9, 0.7, 1.0, 1.9]
+    assert_allclose(transmission(energies, *blocks, (onsite, hopping), (onsite, hopping)), 1.0, atol=1e-6)
+
+
+def test_a_graphene_ribbon_conducts_in_whole_steps() -> None:
+    """Zigzag, eight atoms a cell: a hopping block of rank four, and a sweep through every special energy."""
+    rows = 4
+    onsite, hopping = np.zeros((2 * rows, 2 * rows)), np.zeros((2 * rows, 2 * rows))
+    for row in range(rows):
+        a, b = 2 * row, 2 * row + 1
+        onsite[a, b] = onsite[b, a] = -1.0
+        hopping[(a, b) if row % 2 else (b, a)] = -1.0
+        if row + 1 < rows:
+            onsite[b, a + 2] = onsite[a + 2, b] = -1.0
+    blocks = np.repeat(onsite[None], 4, 0), np.repeat(hopping[None], 3, 0)
+    found = transmission(np.linspace(-2, 2, 81), *blocks, (onsite, hopping), (onsite, hopping))
+    # On a band edge T is neither of its neighbours; everywhere else it is whole.
+    assert (abs(found - np.round(found)) < 1e-4).sum() >= 78
+    assert found.max() < rows + 0.01
+
+
+def test_closed_modes_are_not_counted() -> None:
+    onsite, hopping = np.diag([0.0, 3.0]), np.array([[-1.0, 0.1], [0.1, -0.5]])
+    lead = Lead(*(torch.as_tensor(block) for block in (onsite, hopping)))
+    system = System(torch.as_tensor(onsite).repeat(3, 1, 1), torch.as_tensor(hopping).repeat(2, 1, 1), lead, lead)
+    states = solved(system, [0.5, -5.0, 3.1, 10.0])
+    assert states.open_modes[0].tolist() == [1, 0, 1, 0]
+    assert_allclose(states.reflection + states.transmission, [1, 0, 1, 0], atol=1e-6)
+
+
+def test_any_array_of_numbers_will_do() -> None:
+    system = rough(1)
+    diagonal, upper = system.diagonal.numpy(), system.upper.numpy()
+    leads = [(lead.onsite.numpy(), lead.hopping.numpy()) for lead in (system.left, system.right)]
+    energies = np.linspace(0.5, 11.0, 12)
+    expected = transmission(energies, diagonal, upper, *leads)
+    assert_allclose(transmission(energies[::-1], diagonal, upper, *leads)[::-1], expected)
+    turned = transmission(energies, diagonal[::-1], upper[::-1], *leads[::-1])
+    assert_allclose(turned, expected, atol=1e-10)
+    diagonal.flags.writeable = False
+    assert_allclose(transmission(energies.tolist(), diagonal.astype(">f8"), upper, *leads), expected)
+
+
+@pytest.mark.parametrize(
+    ("potential", "mask", "message"),
+    [
+        (np.zeros((1, 3, 3)), None, "potential has shape"),
+        (np.zeros((4, 4, 3)), np.ones((3, 3), dtype=bool), "mask has"),
+    ],
+)
+def test_a_lattice_of_the_wrong_shape_is_named(potential: Any, mask: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cubic_lattice(potential, mask=mask)
+
+
+def test_a_lattice_is_exact_to_the_last_digit() -> None:
+    system = cubic_lattice(np.zeros((3, 4, 3)), np.float32(0.5) / 5)
+    t = float(np.float32(0.5) / 5)
+    assert float(system.diagonal[0, 0, 0]) == pytest.approx(6 * t, abs=1e-16)
+    assert float(system.diagonal[0, 0, 1]) == -t
