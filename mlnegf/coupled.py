@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import torch
 from scipy.sparse import csr_array
 
+from mlnegf.blocks import System, green_blocks
 from mlnegf.contacts import Contacts
 from mlnegf.device import Device, Valley
 from mlnegf.grid import Floats
 from mlnegf.leads import Lead
 from mlnegf.quadrature import GAUSS, KRONROD, NODES, EnergyPoints, Panels, refine
 from mlnegf.subbands import TransverseBasis, kinetic_operator, project
-from mlnegf.transport import System, green_blocks, scattering_states
+from mlnegf.transport import scattering_states
 from mlnegf.units import CONDUCTANCE_QUANTUM, HBAR2_OVER_2M0
 
 Tensor = torch.Tensor

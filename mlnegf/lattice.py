@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mlnegf.blocks import System
 from mlnegf.leads import Lead
-from mlnegf.transport import System
 
 Tensor = torch.Tensor
 

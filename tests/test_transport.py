@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from mlnegf.blocks import System
 from mlnegf.lattice import cubic_lattice
 from mlnegf.leads import Lead, self_energy
-from mlnegf.transport import ScatteringStates, System, carriers, density_of_states, scattering_states, transmission
+from mlnegf.transport import ScatteringStates, carriers, density_of_states, scattering_states, transmission
 
 GAUSSIAN_WIRE = {
     (
@@ -313,6 +314,25 @@ def test_bad_input_is_named(change: dict[str, Any], message: str) -> None:
     assert transmission(**good)[0] == pytest.approx(2.0)
     with pytest.raises(ValueError, match=message):
         transmission(**(good | change))
+
+
+@pytest.mark.parametrize("kind", [{"real": True}, {}, {"overlaps": True}])
+def test_the_slow_way_agrees(kind: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trusting no residual, every energy goes through all three ways."""
+    system, energies = anything(6, **kind), [-0.3, 0.4, 1.7]
+    fast = solved(system, energies)
+    monkeypatch.setattr("mlnegf.transport.TRUSTED", -1.0)
+    slow = solved(system, energies)
+    assert_allclose(slow.from_left, fast.from_left, atol=1e-10)
+    assert_allclose(slow.from_right, fast.from_right, atol=1e-10)
+
+
+def test_where_nothing_is_finite_the_answer_says_so() -> None:
+    """On its band edge a clean chain's G diverges; the other energies of the sweep do not notice."""
+    zero, one = np.zeros((1, 1)), -np.ones((1, 1))
+    found = transmission([-2.0, -1.0, 2.0], np.zeros((4, 1, 1)), -np.ones((3, 1, 1)), (zero, one), (zero, one))
+    assert found[1] == pytest.approx(1.0)
+    assert not (found[[0, 2]] > 1 + 1e-9).any()
 
 
 STRIP = -(np.eye(5, k=1) + np.eye(5, k=-1))
