@@ -25,7 +25,7 @@ from mlnegf.acceleration import Automatic
 from mlnegf.files import write_whole
 from mlnegf.grid import Floats
 from mlnegf.guess import ExtrapolatedBias
-from mlnegf.loop import CERTIFICATE, Limits, Run, from_off_state
+from mlnegf.loop import CERTIFICATE, Limits, Run, from_off_state, from_warmth
 from mlnegf.problem import Problem
 
 TOLERANCE = 1e-4
@@ -54,9 +54,18 @@ def draw(seed: int, index: int, spacing: float = 0.5) -> tuple[mlnegf.Device, fl
 
 
 def reference_of(device: mlnegf.Device, gate: float, drain: float) -> Run:
-    """Raise the gate voltage from the closed channel, and converge the last bias to 0.1 μV."""
+    """Raise the gate voltage from the closed channel, or else cool the device from 600 K; converge to 0.1 μV."""
     limits = Limits(tolerance=1e-7, current_tolerance=1e-3, solves=200, patience=8)
-    return from_off_state(Problem(device, gate, drain), Automatic(), limits, steps=(0.06, 0.03))
+    ways = (
+        lambda problem: from_off_state(problem, Automatic(), limits, step=0.06),
+        lambda problem: from_off_state(problem, Automatic(), limits, step=0.03),
+        lambda problem: from_warmth(problem, Automatic(), limits, ratio=1.25),
+    )
+    for way in ways:
+        run = way(Problem(device, gate, drain))
+        if run.converged:
+            break
+    return run
 
 
 def judged(solution: mlnegf.Solution, potential: Floats, current: float) -> dict[str, Any]:
@@ -180,7 +189,8 @@ def store(path: Path, output: Path) -> None:
 @click.option("--cases", default=300, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--spacing", default=0.5, show_default=True, help="across, nm")
-@click.option("--schemes", default="auto,anderson,gummel", show_default=True, help="run cold")
+@click.option("--schemes", default="auto", show_default=True, help="run cold")
+@click.option("--beside", default="anderson,gummel", show_default=True, help="run cold on every tenth case")
 @click.option("--workers", default=2, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("data/robustness.jsonl"), show_default=True)
 @click.option("--report", "only_report", is_flag=True, help="print the table of what is there")
@@ -190,12 +200,18 @@ def main(
     seed: int,
     spacing: float,
     schemes: str,
+    beside: str,
     workers: int,
     output: Path,
     only_report: bool,
     stored: Path | None,
 ) -> None:
     """Run the cases that OUTPUT does not hold yet, and print the table."""
+
+    def wanted_schemes(index: int) -> tuple[str, ...]:
+        names = f"{schemes},{beside}" if beside and index % 10 == 0 else schemes
+        return tuple(names.split(","))
+
     if not only_report:
         done = {json.loads(line)["index"] for line in output.read_text().splitlines()} if output.exists() else set()
         with (
@@ -203,7 +219,7 @@ def main(
             output.open("a") as file,
         ):
             wanted = [index for index in range(cases) if index not in done]
-            jobs = [pool.submit(case, seed, index, spacing, tuple(schemes.split(","))) for index in wanted]
+            jobs = [pool.submit(case, seed, index, spacing, wanted_schemes(index)) for index in wanted]
             for job in tqdm(as_completed(jobs), total=len(jobs), unit="case"):
                 file.write(json.dumps(job.result()) + "\n")
                 file.flush()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,9 @@ SILICON: Final = Material(
 SILICON_DIOXIDE: Final = Material("silicon dioxide", permittivity=3.9, affinity=0.9)
 MATERIALS: Final = {material.name: material for material in (SILICON, SILICON_DIOXIDE)}
 
+COLDEST, HOTTEST = 4.0, 600.0
+"""Temperatures allowed, K."""
+
 # A cross-section is a predicate on (y, z) scaled so that the bounding box is [-1, 1]².
 CROSS_SECTIONS: Final[dict[str, Shape]] = {
     "rectangle": lambda y, z: np.maximum(abs(y), abs(z)) <= 1.0,
@@ -76,7 +79,7 @@ class Device:
     spacing : tuple of float
         Largest cell (dx, dy, dz), nm. The three lengths along x are multiples of dx; dy and dz shrink to fit.
     temperature : float
-        K, 10 to 600.
+        K, 4 to 600.
     work_function : float, optional
         Of the gate, eV; the semiconductor's affinity unless given.
     semiconductor, oxide : str
@@ -109,7 +112,12 @@ class Device:
             value = getattr(self, name)
             _require(_is_number(value) and value > 0, name, value, "a positive, finite number")
         _require(1e17 <= self.doping <= 5e20, "doping", self.doping, "donors per cm³ between 1e17 and 5e20")
-        _require(10.0 <= self.temperature <= 600.0, "temperature", self.temperature, "kelvin between 10 and 600")
+        _require(
+            COLDEST <= self.temperature <= HOTTEST,
+            "temperature",
+            self.temperature,
+            f"kelvin between {COLDEST:g} and {HOTTEST:g}",
+        )
         _require(
             self.work_function is None or (_is_number(self.work_function) and 2.0 <= self.work_function <= 7.0),
             "work_function",
@@ -160,6 +168,10 @@ class Device:
     def thermal_energy(self) -> float:
         """The thermal energy kT, eV."""
         return thermal_energy(self.temperature)
+
+    def at(self, temperature: float) -> "Device":
+        """Return the same device at another temperature, K."""
+        return replace(self, temperature=temperature)
 
     @property
     def donors(self) -> float:

@@ -3,11 +3,12 @@
 A new guess is a class with `__call__(problem) -> Start`; entered in `GUESSES` it has a name as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from mlnegf.acceleration import Newton
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.problem import Point, Problem
@@ -64,11 +65,23 @@ class Flat:
 
 @dataclass(frozen=True)
 class Semiclassical:
-    """Poisson's equation with locally filled subbands, the Fermi level falling linearly under the gate."""
+    """Poisson's equation with locally filled subbands, the Fermi level falling linearly under the gate.
+
+    Parameters
+    ----------
+    warm : float
+        Occupations of a colder device, K, are so steep that Newton's method is caught in false minima of the residual:
+        there one NEGF solve and one Newton step are taken at this temperature, where the charge is smoother.
+    """
+
+    warm: float = 200.0
 
     def __call__(self, problem: Problem) -> Start:
-        """Solve the semiclassical problem; no NEGF."""
-        return Start(problem.semiclassical())
+        """Solve the semiclassical problem; no NEGF unless the device is cold."""
+        if problem.device.temperature >= self.warm:
+            return Start(problem.semiclassical())
+        warm = replace(problem, device=problem.device.at(self.warm))
+        return Start(Newton().propose([warm.evaluate(warm.semiclassical())]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from mlnegf.acceleration import Scheme
+from mlnegf.device import HOTTEST
 from mlnegf.grid import Floats
 from mlnegf.guess import Start
 from mlnegf.poisson import PoissonError
@@ -139,40 +140,56 @@ def _iteration(point: Point) -> Iteration:
     return Iteration(point.distance, error, point.charge.current)
 
 
-def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, steps: tuple[float, ...] = (0.06, 0.03)) -> Run:
-    """Raise the gate voltage from where the channel is closed, each bias started from the line through the last two.
+def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, step: float = 0.06) -> Run:
+    """Raise the gate voltage by `step` (V) at a time from where the channel is closed.
 
     A closed channel keeps source and drain apart, each at its own equilibrium, so that the solution there is unique:
-    this follows the branch that equilibrium leads to. On the way a coarse solution will do; a bias that has none, where
-    the branch folds back, is stepped over. If the last bias fails, the next of `steps` (V) is tried.
+    this follows the branch that equilibrium leads to.
     """
     off = min(problem.gate, problem.gate - problem.gate_potential)
+    gates = np.linspace(off, problem.gate, 1 + math.ceil((problem.gate - off) / step))
+    path = [(float(gate), replace(problem, gate=float(gate))) for gate in gates[:-1]]
+    return _along(path, (problem.gate, problem), scheme, limits)
+
+
+def from_warmth(problem: Problem, scheme: Scheme, limits: Limits, ratio: float = 1.5) -> Run:
+    """Cool the device from 600 K, by less than `ratio` at a time: warm contacts smooth the charge."""
+    device = problem.device
+    count = 1 + math.ceil(math.log(HOTTEST / device.temperature) / math.log(ratio) - 1e-9)
+    temperatures = np.geomspace(HOTTEST, device.temperature, count)[:-1]
+    path = [(float(kelvin), replace(problem, device=device.at(float(kelvin)))) for kelvin in temperatures]
+    return _along(path, (device.temperature, problem), scheme, limits)
+
+
+def _along(path: list[tuple[float, Problem]], last: tuple[float, Problem], scheme: Scheme, limits: Limits) -> Run:
+    """Solve the problems of a path, each with its coordinate and started from the line through the last two solved.
+
+    On the way a coarse solution will do; a place that has none, where the branch folds back, is stepped over.
+    """
     coarse = replace(limits, tolerance=max(5e-3, limits.tolerance), current_tolerance=math.inf)
     history: tuple[Iteration, ...] = ()
-    for step in steps:
-        line: list[tuple[float, Floats]] = []
-        for gate in np.linspace(off, problem.gate, 1 + math.ceil((problem.gate - off) / step)):
-            there = bool(gate == problem.gate)
-            if line and problem.work.charge_evaluations >= limits.solves:
-                break
-            part = problem if there else replace(problem, gate=float(gate))
-            start = Start(_extrapolated(line, gate) if line else part.semiclassical())
-            run = iterate(part, start, scheme, limits if there else coarse)
-            history += run.history
-            if run.converged:
-                line = [*line[-1:], (gate, run.point.potential)]
-            if run.ended == "over":
-                break
-        if run.point.problem is not problem:  # the solves were spent on the way: still answer for the bias asked
-            run = iterate(problem, Start(run.point.potential), scheme, replace(limits, solves=0))
-            history += run.history
-        run = replace(run, history=history)
-        if run.ended in ("converged", "over"):
+    line: list[tuple[float, Floats]] = []
+    run: Run | None = None
+    for place, problem in [*path, last]:
+        if line and problem.work.charge_evaluations >= limits.solves:
             break
-    return run
+        there = problem is last[1]
+        nearest = run.point.potential if run else problem.semiclassical()
+        start = _extrapolated(line, place) if line else nearest
+        run = iterate(problem, Start(start), scheme, limits if there else coarse)
+        history += run.history
+        if run.converged:
+            line = [*line[-1:], (place, run.point.potential)]
+        if run.ended == "over":
+            break
+    assert run is not None
+    if run.point.problem is not last[1]:  # the solves were spent on the way: still answer for the problem asked
+        run = iterate(last[1], Start(run.point.potential), scheme, replace(limits, solves=0))
+        history += run.history
+    return replace(run, history=history)
 
 
-def _extrapolated(line: list[tuple[float, Floats]], gate: float) -> Floats:
+def _extrapolated(line: list[tuple[float, Floats]], place: float) -> Floats:
     (last, potential), (before, earlier) = line[-1], line[0]
     slope = (potential - earlier) / (last - before) if len(line) > 1 else np.zeros_like(potential)
-    return np.asarray(potential + (gate - last) * slope)
+    return np.asarray(potential + (place - last) * slope)

@@ -12,10 +12,10 @@ from threadpoolctl import ThreadpoolController
 
 from mlnegf.acceleration import SCHEMES, Scheme
 from mlnegf.bound_states import FILLINGS
-from mlnegf.device import Device
+from mlnegf.device import HOTTEST, Device
 from mlnegf.grid import Floats
 from mlnegf.guess import Guess, Semiclassical, as_guess
-from mlnegf.loop import CERTIFICATE, Iteration, Limits, Run, from_off_state, iterate
+from mlnegf.loop import CERTIFICATE, Iteration, Limits, Run, from_off_state, from_warmth, iterate
 from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
@@ -179,6 +179,7 @@ def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
     run = iterate(problem, guess(problem), scheme, limits)
     ways: dict[str, Callable[[], Run]] = {
         "semiclassically": lambda: iterate(problem, Semiclassical()(problem), scheme, limits),
+        f"at {HOTTEST:g} K, cooling the device": lambda: from_warmth(problem, scheme, limits),
         "from the closed channel, raising the gate voltage": lambda: from_off_state(problem, scheme, limits),
     }
     for name, way in ways.items():

@@ -22,7 +22,7 @@ from mlnegf.device import CROSS_SECTIONS, Device
         ("doping", 0),
         ("doping", 1e25),
         ("temperature", -300.0),
-        ("temperature", 4.0),
+        ("temperature", 3.0),
         ("work_function", -100.0),
         ("cross_section", ["rectangle"]),
         ("work_function", float("inf")),

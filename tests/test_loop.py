@@ -8,8 +8,8 @@ import pytest
 from mlnegf import Device, Solution, solve
 from mlnegf.acceleration import Automatic
 from mlnegf.grid import Floats
-from mlnegf.guess import Start
-from mlnegf.loop import Limits, from_off_state, iterate
+from mlnegf.guess import Semiclassical, Start
+from mlnegf.loop import Limits, from_off_state, from_warmth, iterate
 from mlnegf.problem import Point, Problem
 
 BIAS = 0.4, 0.3
@@ -59,10 +59,31 @@ def test_a_way_that_leads_nowhere_says_so_and_tries_the_others(device: Device) -
     assert not found.converged
     assert found.status.startswith("stalled:")
     assert "come from a nearby bias" in found.status
-    assert sum("led nowhere" in words for words in found.warnings) == 2
+    assert sum("led nowhere" in words for words in found.warnings) == 3
+    assert any("600 K" in words for words in found.warnings)
     assert any("started again, semiclassically" in words for words in found.warnings)
     assert any("from the closed channel" in words for words in found.warnings)
     assert len(found.history) == found.negf_solves
+
+
+def test_a_cold_device_starts_warm() -> None:
+    """At 114 K Newton's method is caught in a false minimum of the residual; one step at 200 K leads past it."""
+    cold = Device(width=3.7, thickness=4.2, gate_length=20.5, doping=6.1e19, temperature=114.0, spacing=(0.5, 0.5, 0.5))
+    warmed = solve(cold, 0.262, 0.095)
+    assert warmed.converged
+    assert warmed.negf_solves <= 12
+    problem = Problem(cold, 0.262, 0.095)
+    start = Semiclassical()(problem)
+    assert problem.work.charge_evaluations == 1, "the solve at 200 K is counted"
+    assert abs(start.potential - problem.semiclassical()).max() > 1e-3
+
+
+def test_cooling_and_raising_the_gate_meet(device: Device) -> None:
+    limits = Limits(1e-5, 1e-2, 100, 6)
+    one, other = (way(Problem(device, *BIAS), Automatic(), limits) for way in (from_off_state, from_warmth))
+    assert one.converged
+    assert other.converged
+    assert abs(one.point.potential - other.point.potential).max() < 2e-5
 
 
 def test_a_scheme_without_patience_is_left_alone(device: Device) -> None:
