@@ -99,7 +99,7 @@ def iteration_beside_kwant(python: str, rounds: int) -> dict[str, float]:
     """One outer iteration of the reference device beside Kwant's density of states at one energy of one valley."""
     device = mlnegf.Device(width=5.0)
     solution = mlnegf.solve(device, 0.4, 0.6)
-    valley, grid = device.channel.valleys[0], device.grid
+    valley, grid = device.valleys[0], device.grid
     steps = (grid.dx, grid.dy[grid.box[0]][0], grid.dz[grid.box[1]][0])
     masses = (valley.mass_x, valley.mass_y, valley.mass_z)
     hopping = tuple(HBAR2_OVER_2M0 / mass / step**2 for mass, step in zip(masses, steps, strict=True))

@@ -17,13 +17,14 @@ from mlnegf import benchmark as judging
 from mlnegf import dataset, generation, scores
 from mlnegf.acceleration import SCHEMES
 from mlnegf.autoencoder import NETWORKS, save
-from mlnegf.device import CROSS_SECTIONS, Device
+from mlnegf.device import Device
 from mlnegf.doubt import describe
 from mlnegf.files import write_whole
 from mlnegf.guess import GUESSES
 from mlnegf.learned import FILE, LearnedGuess
 from mlnegf.losses import LOSSES
 from mlnegf.poisson import PoissonError
+from mlnegf.sections import CROSS_SECTIONS
 from mlnegf.training import Settings, potential_error
 from mlnegf.training import train as fit
 
@@ -58,6 +59,8 @@ def _device_options(command: Command) -> Command:
         for name in (*lengths, "doping", "temperature")
     ]
     options.append(click.option("--cross-section", default="rectangle", help=", ".join(CROSS_SECTIONS)))
+    options.append(click.option("--polarity", type=click.Choice(["n", "p"]), default="n"))
+    options.append(click.option("--penetration", is_flag=True, help="wave functions enter the oxide"))
     options.append(click.option("--spacing", type=float, default=0.25, help="largest cell, nm"))
     for option in reversed(options):
         command = option(command)

@@ -20,9 +20,10 @@ from scipy.sparse import csr_array
 
 from mlnegf.blocks import System, green_blocks
 from mlnegf.contacts import Contacts
-from mlnegf.device import Device, Valley
+from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.leads import Lead
+from mlnegf.materials import Valley
 from mlnegf.quadrature import GAUSS, KRONROD, NODES, EnergyPoints, Panels, refine
 from mlnegf.subbands import TransverseBasis, kinetic_operator, project
 from mlnegf.transport import scattering_states
@@ -38,7 +39,7 @@ def family_system(basis: TransverseBasis, energy: Tensor, spacing: float, family
     ----------
     basis : TransverseBasis
     energy : Tensor, (nx, C)
-        Potential energy U = −φ on the semiconductor's folded cells, eV.
+        Potential energy, see `subbands.potential_energy`, eV.
     spacing : float
         Of the slices, nm.
     family : int
@@ -51,7 +52,7 @@ def family_system(basis: TransverseBasis, energy: Tensor, spacing: float, family
 
 
 def lattice_system(device: Device, valley: Valley, potential: Floats) -> System:
-    """One valley on all cells of the semiconductor, no basis: what coupled modes converge to.
+    """One valley on all cells where wave functions live, no basis: what coupled modes converge to.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def lattice_system(device: Device, valley: Valley, potential: Floats) -> System:
     grid = device.grid
     t = HBAR2_OVER_2M0 / grid.dx**2 / valley.mass_x
     across: csr_array = kinetic_operator(grid, valley)
-    energy = torch.as_tensor(-potential[:, grid.semiconductor])
+    energy = torch.as_tensor((grid.offset - potential)[:, grid.occupied])
     return _uniform(torch.as_tensor(across.toarray()) + torch.diag_embed(energy + 2 * t), t)
 
 
@@ -77,7 +78,7 @@ class CoupledCharge:
     Attributes
     ----------
     density : Tensor, (nx, C)
-        Electrons on the semiconductor's folded cells, nm⁻³.
+        Electrons on `grid.channel_cells`, nm⁻³.
     current : float
         A.
     energies : int
@@ -107,7 +108,7 @@ def coupled_charge(
     basis : TransverseBasis
         As large as the potential asks for: compare with a larger one.
     energy : Tensor, (nx, C)
-        U = −φ on the semiconductor's folded cells, eV.
+        Potential energy, see `subbands.potential_energy`, eV.
     spacing : float
         Of the slices, nm.
     density_scale, tolerance : float

@@ -1,68 +1,67 @@
 """The device: what is simulated, as frozen data that validates itself."""
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlnegf.materials import CUBIC, MATERIALS, Material, Orientation, Valley, oriented
+from mlnegf.sections import CROSS_SECTIONS, Mask, as_mask
 from mlnegf.units import PER_CUBIC_CENTIMETRE, thermal_energy
 
 if TYPE_CHECKING:
     from mlnegf.grid import Grid
 
-Shape = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Valley:
-    """A pair of conduction-band minima: effective masses along x, y, z in m₀ and how many minima share them."""
-
-    mass_x: float
-    mass_y: float
-    mass_z: float
-    degeneracy: int
-
-
-@dataclass(frozen=True)
-class Material:
-    """What the solver knows of a material: permittivity, affinity (eV) and the valleys of its conduction band."""
-
-    name: str
-    permittivity: float
-    affinity: float
-    valleys: tuple[Valley, ...] = ()
-
-
-SILICON: Final = Material(
-    "silicon",
-    permittivity=11.7,
-    affinity=4.05,
-    valleys=(Valley(0.91, 0.19, 0.19, 2), Valley(0.19, 0.91, 0.19, 2), Valley(0.19, 0.19, 0.91, 2)),
-)
-SILICON_DIOXIDE: Final = Material("silicon dioxide", permittivity=3.9, affinity=0.9)
-MATERIALS: Final = {material.name: material for material in (SILICON, SILICON_DIOXIDE)}
+Interval = tuple[float, float]
 
 COLDEST, HOTTEST = 4.0, 600.0
 """Temperatures allowed, K."""
 
-# A cross-section is a predicate on (y, z) scaled so that the bounding box is [-1, 1]².
-CROSS_SECTIONS: Final[dict[str, Shape]] = {
-    "rectangle": lambda y, z: np.maximum(abs(y), abs(z)) <= 1.0,
-    "ellipse": lambda y, z: y**2 + z**2 <= 1.0,
-    "rounded": lambda y, z: y**4 + z**4 <= 1.0,
-    "trapezoid": lambda y, z: abs(y) <= 0.75 - 0.25 * z,
-    "L": lambda y, z: (y <= 0.0) | (z <= 0.0),
-    "T": lambda y, z: (abs(y) <= 0.5) | (z >= 0.0),
-}
+
+@dataclass(frozen=True)
+class Region:
+    """A box of another material: permittivity and band edge change there, masses do not.
+
+    A semiconductor replaces the semiconductor inside the box, an insulator the oxide.
+
+    Attributes
+    ----------
+    material : str
+        A name in `MATERIALS`.
+    x, y, z : tuple of float, optional
+        From and to, nm; x from the source end, y and z from the middle of the section. None: everywhere.
+    """
+
+    material: str
+    x: Interval | None = None
+    y: Interval | None = None
+    z: Interval | None = None
+
+    def __post_init__(self) -> None:
+        expected = f"one of {sorted(MATERIALS)}"
+        _require(self.material in MATERIALS, "material", self.material, expected, owner="Region")
+        for axis in "xyz":
+            interval = getattr(self, axis)
+            if interval is None:
+                continue
+            _require(
+                isinstance(interval, (tuple, list))
+                and len(interval) == 2
+                and all(map(_is_number, interval))
+                and interval[0] < interval[1],
+                axis,
+                interval,
+                "(from, to) in nm, ascending, or None for everywhere",
+                owner="Region",
+            )
+            object.__setattr__(self, axis, tuple(interval))
 
 
 @dataclass(frozen=True)
 class Device:
-    """A gate-all-around n-type nanosheet or nanowire transistor; transport along x.
+    """A gate-all-around nanosheet or nanowire transistor; transport along x.
 
     Parameters
     ----------
@@ -73,17 +72,26 @@ class Device:
     oxide_thickness : float
         Oxide around the semiconductor, along the whole device, nm.
     doping : float
-        Donors in source and drain, cm⁻³; the channel is undoped.
-    cross_section : str
-        A name in `CROSS_SECTIONS`.
+        Donors (acceptors if p-type) in source and drain, cm⁻³; the channel is undoped.
+    cross_section : str or 2D array of bool
+        A name in `CROSS_SECTIONS`, or a mask of any resolution, rows along y and columns along z, stretched over width
+        and thickness.
     spacing : tuple of float
         Largest cell (dx, dy, dz), nm. The three lengths along x are multiples of dx; dy and dz shrink to fit.
     temperature : float
         K, 4 to 600.
     work_function : float, optional
-        Of the gate, eV; the semiconductor's affinity unless given.
+        Of the gate, eV; unless given, that which aligns the gate with the carriers' band.
     semiconductor, oxide : str
         Names in `MATERIALS`.
+    polarity : str
+        "n", or "p": holes of one parabolic band.
+    orientation : tuple
+        Crystal directions of x and z, as Miller indices.
+    penetration : bool
+        Whether wave functions enter the oxide, to vanish at the gate; along x carriers keep the semiconductor's mass.
+    regions : tuple of Region
+        Boxes of other materials, the last one wins.
 
     Raises
     ------
@@ -98,15 +106,23 @@ class Device:
     drain_length: float = 8.0
     oxide_thickness: float = 1.0
     doping: float = 1e20
-    cross_section: str = "rectangle"
+    cross_section: str | Mask = "rectangle"
     spacing: tuple[float, float, float] = (0.25, 0.25, 0.25)
     temperature: float = 300.0
     work_function: float | None = None
     semiconductor: str = "silicon"
     oxide: str = "silicon dioxide"
+    polarity: str = "n"
+    orientation: Orientation = CUBIC
+    penetration: bool = False
+    regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", _three(self.spacing))
+        if not isinstance(self.cross_section, str):
+            object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
+        object.__setattr__(self, "orientation", _orientation(self.orientation))
+        object.__setattr__(self, "regions", _regions(self.regions))
         lengths = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness", "doping")
         for name in (*lengths, "temperature"):
             value = getattr(self, name)
@@ -125,15 +141,27 @@ class Device:
             "electronvolts between 2 and 7, or None for the affinity",
         )
         _require(
-            isinstance(self.cross_section, str) and self.cross_section in CROSS_SECTIONS,
+            as_mask(self.cross_section) is not None
+            or (isinstance(self.cross_section, str) and self.cross_section in CROSS_SECTIONS),
             "cross_section",
             self.cross_section,
-            f"one of {sorted(CROSS_SECTIONS)}",
+            f"one of {sorted(CROSS_SECTIONS)}, or a 2D array of bool that touches all four sides of its box",
         )
+        _require(self.polarity in ("n", "p"), "polarity", self.polarity, "'n' or 'p'")
+        _require(isinstance(self.penetration, (bool, np.bool_)), "penetration", self.penetration, "True or False")
         for name in ("semiconductor", "oxide"):
             value = getattr(self, name)
             _require(value in MATERIALS, name, value, f"one of {sorted(MATERIALS)}")
-        _require(bool(self.channel.valleys), "semiconductor", self.semiconductor, "a material with valleys")
+        _require(bool(self.valleys), "semiconductor", self.semiconductor, "a material with valleys, not an insulator")
+        _require(not MATERIALS[self.oxide].electrons, "oxide", self.oxide, "an insulator")
+        for region in self.regions:
+            bands = self.bands(MATERIALS[region.material])
+            _require(
+                bands in ((), self.bands(self.channel)),
+                "regions",
+                region.material,
+                f"an insulator, or a semiconductor with the masses of {self.semiconductor}: masses change nowhere",
+            )
         dx, dy, dz = self.spacing
         for name in ("gate_length", "source_length", "drain_length"):
             value = getattr(self, name)
@@ -159,6 +187,30 @@ class Device:
         """The semiconductor."""
         return MATERIALS[self.semiconductor]
 
+    def bands(self, material: Material) -> tuple[Valley, ...]:
+        """Return the bands of a material for this device's carriers, along the cubic axes."""
+        return material.electrons if self.polarity == "n" else material.holes
+
+    @property
+    def valleys(self) -> tuple[Valley, ...]:
+        """The carriers' valleys along the axes of the device."""
+        return oriented(self.bands(self.channel), self.orientation)
+
+    def band_edge(self, material: Material) -> float:
+        """Energy of a material's band edge for this device's carriers, over that of the semiconductor, eV."""
+        if self.polarity == "n":
+            return self.channel.affinity - material.affinity
+        return (material.affinity + material.gap) - (self.channel.affinity + self.channel.gap)
+
+    @property
+    def mirror(self) -> float:
+        """+1; −1 if p-type, which is solved as the n-type device it becomes when all charges and voltages change sign.
+
+        Inside the package, energies, potentials and voltages are those of the n-type picture. `solve`, `Solution`,
+        `sweep` and guesses speak of the real device.
+        """
+        return 1.0 if self.polarity == "n" else -1.0
+
     @property
     def length(self) -> float:
         """Source, gate and drain together, nm."""
@@ -179,8 +231,9 @@ class Device:
         return self.doping * PER_CUBIC_CENTIMETRE
 
     def gate_potential(self, gate: float) -> float:
-        """Electrostatic potential on the oxide's surface under a gate voltage, V: V_G − (Φ_M − χ)/e."""
-        return gate - (0.0 if self.work_function is None else self.work_function - self.channel.affinity)
+        """Electrostatic potential on the oxide's surface under a gate voltage, V: V_G − (Φ_M − χ)/e; see `mirror`."""
+        aligned = self.channel.affinity + (0.0 if self.polarity == "n" else self.channel.gap)
+        return gate - (0.0 if self.work_function is None else self.mirror * (self.work_function - aligned))
 
     @cached_property
     def grid(self) -> "Grid":
@@ -206,10 +259,35 @@ def _three(spacing: Any) -> tuple[float, float, float]:
     return dx, dy, dz
 
 
+def _orientation(orientation: Any) -> Orientation:
+    directions = np.asarray(orientation)
+    _require(
+        directions.shape == (2, 3)
+        and directions.dtype.kind == "i"
+        and bool(directions.any(axis=1).all())
+        and directions[0] @ directions[1] == 0,
+        "orientation",
+        orientation,
+        "Miller indices of x and z, perpendicular, such as ((1, 1, 0), (0, 0, 1))",
+    )
+    x, z = (tuple(int(index) for index in direction) for direction in directions)
+    return x, z  # type: ignore[return-value]
+
+
+def _regions(regions: Any) -> tuple[Region, ...]:
+    _require(
+        isinstance(regions, (tuple, list)) and all(isinstance(region, (Region, dict)) for region in regions),
+        "regions",
+        regions,
+        "a tuple such as (Region('hafnium dioxide'),)",
+    )
+    return tuple(region if isinstance(region, Region) else Region(**region) for region in regions)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
 
 
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
+def _require(condition: bool, name: str, value: object, expected: str, owner: str = "Device") -> None:
     if not condition:
-        raise ValueError(f"Device: {name} = {value!r}, expected {expected}.")
+        raise ValueError(f"{owner}: {name} = {value!r}, expected {expected}.")

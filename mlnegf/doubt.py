@@ -2,16 +2,26 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from mlnegf.dataset import FirstIteration
+from mlnegf.device import Device
 from mlnegf.squares import CONDITIONS, conditions
 
 Ranges = dict[str, tuple[float, float]]
 
-NOT_CONDITIONS: Final = ("temperature", "work_function", "semiconductor", "oxide")
+NOT_CONDITIONS: Final = (
+    "temperature",
+    "work_function",
+    "semiconductor",
+    "oxide",
+    "polarity",
+    "orientation",
+    "penetration",
+    "regions",
+)
 """What a network is not told: it may not differ from training at all."""
 
 
@@ -45,16 +55,28 @@ def doubts(metadata: Mapping[str, str], slices: FirstIteration) -> list[str]:
         for name, excess in excesses(ranges, slices).items()
         if excess > 0
     ]
+    trained_for = json.loads(metadata["trained_for"])
+    given, usual = _told_nothing_of(slices.device), _told_nothing_of(Device())
     words += [
-        f"{name} = {value!r} is none of the trained {trained}"
-        for name, trained in json.loads(metadata["trained_for"]).items()
-        if (value := getattr(slices.device, name)) not in trained
+        f"{name} = {given[name]!r} is none of the trained {trained}"
+        for name in NOT_CONDITIONS
+        if given[name] not in (trained := trained_for.get(name, [usual[name]]))
     ]
     return words
+
+
+def _told_nothing_of(device: Device) -> dict[str, Any]:
+    """Values of `NOT_CONDITIONS`, as they come back from a file."""
+    plain: dict[str, Any] = json.loads(json.dumps(device.to_dict()))
+    return {name: plain[name] for name in NOT_CONDITIONS}
 
 
 def describe(samples: Iterable[FirstIteration], start: str, data: str) -> dict[str, str]:
     """Write what must travel with the weights: the start, the data, and what was seen in training."""
     samples = list(samples)
-    trained_for = {name: sorted({getattr(s.device, name) for s in samples}, key=str) for name in NOT_CONDITIONS}
+    told = [_told_nothing_of(sample.device) for sample in samples]
+    trained_for = {
+        name: [json.loads(value) for value in sorted({json.dumps(values[name]) for values in told})]
+        for name in NOT_CONDITIONS
+    }
     return {"start": start, "data": data, "ranges": json.dumps(seen(samples)), "trained_for": json.dumps(trained_for)}

@@ -12,7 +12,9 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from mlnegf.device import CROSS_SECTIONS, Device
+from mlnegf.device import Device
+from mlnegf.materials import MATERIALS, Material
+from mlnegf.sections import inside
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -33,6 +35,16 @@ class Grid:
         Cell sizes along y (ny,) and z (nz,), nm.
     semiconductor : ndarray of bool, (ny, nz)
         Cells of the channel; the rest is oxide.
+    occupied : ndarray of bool, (ny, nz)
+        Cells where wave functions live: the semiconductor, or all of the section.
+    barrier, tunnel_mass : ndarray, (ny, nz); float
+        Band edge of the oxide over that of the semiconductor, eV, 0 inside; mass in the oxide, m₀.
+    permittivity : ndarray, (nx, ny, nz)
+        Relative.
+    offset : ndarray, (nx, ny, nz)
+        Band edge over that of the device without regions, eV.
+    upright : bool
+        Whether no valley mixes y and z, so that wave functions have the mirror symmetries of the section.
     gated : ndarray of bool, (nx,)
         Slices under the gate.
     donors : ndarray, (nx,)
@@ -46,6 +58,12 @@ class Grid:
     dy: Floats
     dz: Floats
     semiconductor: Bools
+    occupied: Bools
+    barrier: Floats
+    tunnel_mass: float
+    permittivity: Floats
+    offset: Floats
+    upright: bool
     gated: Bools
     donors: Floats
 
@@ -79,9 +97,12 @@ class Grid:
 
     @cached_property
     def mirrored(self) -> tuple[bool, bool]:
-        """Whether the section equals its mirror image in y and in z."""
-        mask = self.semiconductor
-        return bool(np.array_equal(mask, mask[::-1])), bool(np.array_equal(mask, mask[:, ::-1]))
+        """Whether the device equals its mirror image in y and in z."""
+        maps = self.semiconductor[None], self.permittivity, self.offset
+        return (
+            self.upright and all(np.array_equal(values, values[:, ::-1]) for values in maps),
+            self.upright and all(np.array_equal(values, values[:, :, ::-1]) for values in maps),
+        )
 
     @cached_property
     def images(self) -> Floats:
@@ -96,8 +117,18 @@ class Grid:
 
     @cached_property
     def channel_cells(self) -> Ints:
+        """Folded indices of the cells where wave functions live."""
+        return np.unique(self.representative[self.occupied])
+
+    @cached_property
+    def doped_cells(self) -> Ints:
         """Folded indices of the semiconductor's cells."""
         return np.unique(self.representative[self.semiconductor])
+
+    @cached_property
+    def band_edge(self) -> Floats:
+        """`offset` where wave functions live, folded: (nx, `channel_cells`), eV."""
+        return self.fold(self.offset)[:, self.channel_cells]
 
     @cached_property
     def volumes(self) -> Floats:
@@ -121,18 +152,55 @@ def build_grid(device: Device) -> Grid:
     widths_y = _cell_sizes(device.width, device.oxide_thickness, dy)
     widths_z = _cell_sizes(device.thickness, device.oxide_thickness, dz)
     y, z = _centres(widths_y), _centres(widths_z)
-    inside = CROSS_SECTIONS[device.cross_section](y[:, None] / (device.width / 2), z[None, :] / (device.thickness / 2))
+    section = inside(device.cross_section, y / (device.width / 2), z / (device.thickness / 2))
+    x = np.asarray((np.arange(len(gated)) + 0.5) * dx)
+    oxide = MATERIALS[device.oxide]
+    permittivity, edge = _materials(device, (x, y, z), section)
+    barrier = np.where(section, 0.0, device.band_edge(oxide))
     return Grid(
-        x=np.asarray((np.arange(len(gated)) + 0.5) * dx),
+        x=x,
         y=y,
         z=z,
         dx=dx,
         dy=widths_y,
         dz=widths_z,
-        semiconductor=inside,
+        semiconductor=section,
+        occupied=np.ones_like(section) if device.penetration else section,
+        barrier=barrier,
+        tunnel_mass=oxide.tunnel_mass,
+        permittivity=permittivity,
+        offset=edge - barrier,
+        upright=all(valley.mixing == 0.0 for valley in device.valleys),
         gated=gated,
         donors=np.where(gated, 0.0, device.donors),
     )
+
+
+def _materials(device: Device, axes: tuple[Floats, Floats, Floats], section: Bools) -> tuple[Floats, Floats]:
+    """Permittivity and band edge (eV) of every cell, (nx, ny, nz)."""
+    shape = tuple(map(len, axes))
+    permittivity, edge = np.empty(shape), np.empty(shape)
+
+    def fill(cells: Bools, material: Material) -> None:
+        permittivity[cells], edge[cells] = material.permittivity, device.band_edge(material)
+
+    semiconductor = np.broadcast_to(section, shape)
+    fill(semiconductor, device.channel)
+    fill(~semiconductor, MATERIALS[device.oxide])
+    for region in device.regions:
+        material = MATERIALS[region.material]
+        cells = semiconductor if device.bands(material) else ~semiconductor
+        for axis, (centres, interval) in enumerate(zip(axes, (region.x, region.y, region.z), strict=True)):
+            if interval is not None:
+                chosen = (centres > interval[0]) & (centres < interval[1])
+                cells = cells & chosen.reshape([-1 if place == axis else 1 for place in range(3)])
+        if not cells.any():
+            raise ValueError(
+                f"Device: regions = {region!r} holds no cell, expected a box that reaches the centre of a cell of "
+                f"{'semiconductor' if device.bands(material) else 'oxide'}; x runs from 0 to {device.length:g} nm."
+            )
+        fill(cells, material)
+    return permittivity, edge
 
 
 def _cell_sizes(inner: float, oxide: float, largest: float) -> Floats:

@@ -117,7 +117,8 @@ class ExtrapolatedBias:
         """Continue the line to the point nearest to the wanted bias."""
         before, last = (_folded(problem.device, s.potential, "a solved potential") for s in (self.first, self.second))
         step = np.array([self.second.gate - self.first.gate, self.second.drain - self.first.drain])
-        wanted = np.array([problem.gate - self.second.gate, problem.drain - self.second.drain])
+        bias = problem.device.mirror * np.array([problem.gate, problem.drain])
+        wanted = bias - np.array([self.second.gate, self.second.drain])
         length = float(step @ step)
         if length == 0.0:
             raise ValueError(
@@ -158,4 +159,4 @@ def _folded(device: Device, potential: Floats, name: str) -> Floats:
     if not np.isfinite(potential).all():
         count = int((~np.isfinite(potential)).sum())
         raise ValueError(f"solve: {name} has {count} cells that are not finite, expected volts; remove NaN and inf.")
-    return device.grid.fold(potential.astype(np.float64))
+    return device.mirror * device.grid.fold(potential.astype(np.float64))

@@ -14,7 +14,14 @@ from mlnegf.coupled import CoupledCharge, coupled_charge
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.response import ChainResponse, chain_response, local_slope
-from mlnegf.subbands import Subbands, TransverseBasis, cell_densities, solve_subbands, transverse_basis
+from mlnegf.subbands import (
+    Subbands,
+    TransverseBasis,
+    cell_densities,
+    potential_energy,
+    solve_subbands,
+    transverse_basis,
+)
 
 Tensor = torch.Tensor
 
@@ -62,7 +69,7 @@ class Negf:
     def __call__(self, potential: Floats, drain: float) -> "Charge":
         """Solve at a folded potential (nx, cells) in V and a drain voltage in V."""
         contacts = self.contacts(drain)
-        energy = -torch.from_numpy(np.ascontiguousarray(potential[:, self.device.grid.channel_cells]))
+        energy = potential_energy(self.device.grid, potential)
         subbands = solve_subbands(self.basis, energy)
         family, rank, dropped = self._select(subbands, contacts)
         degeneracy = 2 * self.basis.degeneracy[family]

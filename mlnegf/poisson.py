@@ -17,7 +17,7 @@ import pyamg
 import scipy.sparse as sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from mlnegf.device import MATERIALS, Device
+from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.units import CHARGE_OVER_EPSILON0, thermal_energy
 
@@ -36,40 +36,31 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
         L φ = b for φ = 1 everywhere, nm.
     """
     grid = device.grid
-    nx, ny, nz = grid.shape
-    epsilon = np.where(grid.semiconductor, device.channel.permittivity, MATERIALS[device.oxide].permittivity)
-    along = sparse.diags_array(epsilon.ravel() * grid.area.ravel() / grid.dx)
-    coupling = sparse.diags_array(np.ones(nx - 1), offsets=1, shape=(nx, nx))
-    neighbours = coupling + coupling.T
-    neumann: sparse.sparray = sparse.diags_array(neighbours.sum(axis=1)) - neighbours
-
-    half_y, half_z = grid.dy[:, None] / 2 / epsilon, grid.dz[None, :] / 2 / epsilon
-    faces_y = grid.dz[None, :] / (half_y[:-1] + half_y[1:])
-    faces_z = grid.dy[:, None] / (half_z[:, :-1] + half_z[:, 1:])
-    index = np.arange(ny * nz).reshape(ny, nz)
-    first = np.concatenate([index[:-1].ravel(), index[:, :-1].ravel()])
-    second = np.concatenate([index[1:].ravel(), index[:, 1:].ravel()])
-    conductance = np.concatenate([faces_y.ravel(), faces_z.ravel()]) * grid.dx
-    difference = sparse.csr_array(
-        (np.tile([1.0, -1.0], len(first)), (np.repeat(np.arange(len(first)), 2), np.stack([first, second], 1).ravel())),
-        shape=(len(first), ny * nz),
-    )
-    across = difference.T @ sparse.diags_array(conductance) @ difference
-
-    outer = np.zeros((ny, nz))
-    outer[0] += grid.dz / half_y[0]
-    outer[-1] += grid.dz / half_y[-1]
-    outer[:, 0] += grid.dy / half_z[:, 0]
-    outer[:, -1] += grid.dy / half_z[:, -1]
-
-    fold = grid.unfolding
-    gate = np.outer(grid.gated, fold.T @ outer.ravel()) * grid.dx
-    operator = (
-        sparse.kron(neumann, fold.T @ along @ fold)
-        + sparse.kron(sparse.eye_array(nx), fold.T @ across @ fold)
-        + sparse.diags_array(gate.ravel())
-    )
-    return sparse.csr_array(operator), gate.ravel()
+    index = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+    sizes = np.full(len(grid.x), grid.dx), grid.dy, grid.dz
+    operator = sparse.csr_array((index.size,) * 2)
+    gate = np.zeros(grid.shape)
+    for axis, size in enumerate(sizes):
+        thickness = size.reshape([-1 if place == axis else 1 for place in range(3)])
+        face = np.prod(np.broadcast_arrays(*np.ix_(*sizes)), axis=0) / thickness
+        half = np.moveaxis(thickness / 2 / grid.permittivity, axis, 0)
+        face = np.moveaxis(face, axis, 0)
+        cells = np.moveaxis(index, axis, 0)
+        conductance = (face[:-1] / (half[:-1] + half[1:])).ravel()
+        links = np.repeat(np.arange(conductance.size), 2)
+        ends = np.stack([cells[:-1].ravel(), cells[1:].ravel()], 1).ravel()
+        difference = sparse.csr_array(
+            (np.tile([1.0, -1.0], conductance.size), (links, ends)), shape=(conductance.size, index.size)
+        )
+        operator += difference.T @ sparse.diags_array(conductance) @ difference
+        if axis:
+            surface = np.moveaxis(gate, axis, 0)
+            surface[0] += (face / half)[0]
+            surface[-1] += (face / half)[-1]
+    gate *= grid.gated[:, None, None]
+    fold = sparse.csr_array(sparse.kron(sparse.eye_array(len(grid.x)), grid.unfolding))
+    coupled = fold.T @ gate.ravel()
+    return sparse.csr_array(fold.T @ operator @ fold + sparse.diags_array(coupled)), coupled
 
 
 class PoissonError(RuntimeError):
@@ -138,7 +129,7 @@ class Poisson:
         operator, gate = laplacian(device)
         shape = (len(grid.x), len(grid.images))
         donors = np.zeros(shape)
-        donors[:, grid.channel_cells] = grid.donors[:, None]
+        donors[:, grid.doped_cells] = grid.donors[:, None]
         volumes = np.broadcast_to(CHARGE_OVER_EPSILON0 * grid.volumes, shape)
         return Poisson(operator, gate.reshape(shape), np.array(volumes), donors)
 

@@ -70,7 +70,7 @@ class Problem:
     Attributes
     ----------
     gate, drain : float
-        V.
+        V, in the n-type picture, see `Device.mirror`.
     work : Work
         Counts everything done through this problem.
     """
@@ -130,13 +130,15 @@ class Problem:
     def neutral_potential(self) -> float:
         """Uniform potential that makes the source's section neutral, V."""
         device = self.device
-        density = semiclassical_density(device, self.negf.basis, np.zeros(1))
-        weight = device.grid.volumes[device.grid.channel_cells]
+        grid = device.grid
+        density = semiclassical_density(device, self.negf.basis, np.zeros(1), slice(1))
+        weight = grid.volumes[grid.channel_cells]
+        wanted = device.donors * grid.volumes[grid.doped_cells].sum()
         low, high = -2.0, 5.0
         for _ in range(60):
             middle = (low + high) / 2
-            values, _ = density(np.full((1, len(device.grid.images)), middle))
-            filled = values[0, device.grid.channel_cells] @ weight > device.donors * weight.sum()
+            values, _ = density(np.full((1, len(grid.images)), middle))
+            filled = values[0, grid.channel_cells] @ weight > wanted
             low, high = (low, middle) if filled else (middle, high)
         if not -1.9 < middle < 4.9:
             raise ValueError(

@@ -49,9 +49,9 @@ class Solution:
         What the equations cannot tell: contacts that are not flat, wells below a lead's edge, charge left out, a guess
         not used.
     potential, charge : ndarray, (nx, ny, nz)
-        On `device.grid`: V; electrons per cm³.
+        On `device.grid`: V; electrons (holes if p-type) per cm³.
     current : float
-        Drain current, A.
+        Into the drain, A: positive at a positive drain voltage.
     """
 
     device: Device
@@ -137,7 +137,7 @@ def solve(
     if isinstance(scheme, str):
         require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
         scheme = SCHEMES[scheme]
-    problem = Problem(device, float(gate), float(drain), filling, modes)
+    problem = Problem(device, device.mirror * float(gate), device.mirror * float(drain), filling, modes)
     with _THREADS.limit(limits=1):
         run = _run(problem, as_guess(guess), scheme, Limits(tolerance, current_tolerance, max_solves, scheme.patience))
         return _solution(run)
@@ -161,9 +161,10 @@ class Coupling:
 
 def coupling(solution: Solution) -> Coupling:
     """Say what the coupling of modes, neglected in a solution, would have changed, by one coupled NEGF solve."""
-    device, bias = solution.device, (solution.gate, solution.drain)
+    device = solution.device
+    bias = device.mirror * solution.gate, device.mirror * solution.drain
     with _THREADS.limit(limits=1):
-        potential = device.grid.fold(solution.potential)
+        potential = device.mirror * device.grid.fold(solution.potential)
         alone, mixed = (
             Problem(device, *bias, "threshold", modes).evaluate(potential) for modes in ("uncoupled", "coupled")
         )
@@ -205,11 +206,11 @@ def _solution(run: Run) -> Solution:
         "diverged": f"diverged: no next potential after {solves} NEGF solves; try a nearer guess or scheme='auto'.",
     }[run.ended]
     problem.work.seconds = time.perf_counter() - problem.started
-    unfold = problem.device.grid.unfold
+    unfold, mirror = problem.device.grid.unfold, problem.device.mirror
     return Solution(
         device=problem.device,
-        gate=problem.gate,
-        drain=problem.drain,
+        gate=mirror * problem.gate,
+        drain=mirror * problem.drain,
         converged=run.converged,
         status=status,
         error_estimate=correction.error,
@@ -218,9 +219,9 @@ def _solution(run: Run) -> Solution:
         work=problem.work,
         history=run.history,
         warnings=(*run.notes, *_warnings(point)),
-        potential=unfold(point.potential),
+        potential=mirror * unfold(point.potential),
         charge=unfold(point.charge.density) / PER_CUBIC_CENTIMETRE,
-        current=point.charge.current,
+        current=mirror * point.charge.current,
     )
 
 

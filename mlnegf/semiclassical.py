@@ -31,11 +31,17 @@ def _logarithm_of_fermi_integral() -> CubicSpline:
 
 
 def fermi_integral(eta: Floats) -> tuple[Floats, Floats]:
-    """F_{−1/2}(η) and its derivative; η is limited to (−40, 120)."""
+    """F_{−1/2}(η) and its derivative; above η = 120 by Sommerfeld's expansion, below −40 as at −40."""
     spline = _logarithm_of_fermi_integral()
     limited = np.clip(eta, _LOWEST, _HIGHEST)
     value = np.exp(spline(limited))
-    return value, value * spline(limited, 1)
+    slope = value * spline(limited, 1)
+    degenerate = eta > _HIGHEST
+    if degenerate.any():
+        root, bend = np.sqrt(eta[degenerate]), (np.pi / eta[degenerate]) ** 2
+        value[degenerate] = 2 / np.sqrt(np.pi) * root * (1 - bend / 24)
+        slope[degenerate] = 1 / np.sqrt(np.pi) / root * (1 + bend / 8)
+    return value, slope
 
 
 def quasi_fermi_level(device: Device, drain: float) -> Floats:
@@ -44,17 +50,20 @@ def quasi_fermi_level(device: Device, drain: float) -> Floats:
     return np.asarray(-drain * fraction)
 
 
-def semiclassical_density(device: Device, basis: TransverseBasis, fermi_level: Floats) -> Density:
-    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV."""
+def semiclassical_density(
+    device: Device, basis: TransverseBasis, fermi_level: Floats, slices: slice = slice(None)
+) -> Density:
+    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV; or on some `slices` of it."""
+    band_edge = device.grid.band_edge[slices]
     grid, kT = device.grid, device.thermal_energy
     shapes = basis.functions.numpy() ** 2
     energies = basis.energies.numpy()
     states = 2 * basis.degeneracy.numpy() * np.sqrt(basis.mass_x.numpy() * kT / (4 * np.pi * HBAR2_OVER_2M0))
     # Subbands far above the lowest hold nothing at any potential that the lowest one screens.
-    families, ranks = np.nonzero(energies < energies.min() + 25 * kT)
+    families, ranks = np.nonzero(energies < energies.min() + max(25 * kT, 0.5))
 
     def density(potential: Floats) -> tuple[Floats, Floats]:
-        local = (potential[:, grid.channel_cells] + fermi_level[:, None]) / kT
+        local = (potential[:, grid.channel_cells] - band_edge + fermi_level[:, None]) / kT
         values, slope = np.zeros_like(potential), np.zeros_like(potential)
         for family, rank in zip(families, ranks, strict=True):
             filled, change = fermi_integral(local - energies[family, rank] / kT)

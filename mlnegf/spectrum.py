@@ -14,7 +14,7 @@ from mlnegf.units import CONDUCTANCE_QUANTUM
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Energy-resolved quantities of one solution.
+    """Energy-resolved quantities of one solution; of a p-type device those of its holes, see `Device.mirror`.
 
     Attributes
     ----------
@@ -55,8 +55,9 @@ def spectrum(solution: Solution, energy: Floats) -> Spectrum:
     energy : ndarray, (E,)
         eV, from the source's Fermi level. An energy on a subband's edge in a lead is singular: take others.
     """
-    grid = solution.device.grid
-    charge = Problem(solution.device, solution.gate, solution.drain).evaluate(grid.fold(solution.potential)).charge
+    device, grid = solution.device, solution.device.grid
+    problem = Problem(device, device.mirror * solution.gate, device.mirror * solution.drain)
+    charge = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge
     chains, contacts = charge.chains, charge.contacts
     points = torch.as_tensor(np.asarray(energy, dtype=np.float64))
     subbands = len(chains.onsite)

@@ -1,10 +1,10 @@
 """Two-dimensional Schrödinger problem of every slice: subband energies and wave functions.
 
-In each slice, for each valley, −ħ²/2 (∂_y 1/m_y ∂_y + ∂_z 1/m_z ∂_z)ψ + U ψ = E ψ with hard walls. The problem is
-projected on the lowest eigenfunctions of the empty section (U = 0), sorted into mirror symmetries. One valley in one
-symmetry is a
-*family*: families never mix, so levels of different families cross freely along x. Within a family a subband is
-followed from slice to slice by its overlap, not by its rank.
+In each slice, for each valley, −ħ²/2 ∂·W·∂ ψ + U ψ = E ψ, W the inverse masses across, with hard walls around the
+semiconductor or, if wave functions may enter it, around the oxide. The problem is projected on the lowest
+eigenfunctions of the empty section, sorted into mirror symmetries. One valley in one symmetry is a *family*: families
+never mix, so levels of different families cross freely along x. Within a family a subband is followed from slice to
+slice by its overlap, not by its rank.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,9 @@ import scipy.sparse as sparse
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from mlnegf.device import Device, Valley
+from mlnegf.device import Device
 from mlnegf.grid import Floats, Grid, Ints
+from mlnegf.materials import Valley
 from mlnegf.units import HBAR2_OVER_2M0
 
 Tensor = torch.Tensor
@@ -25,7 +26,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class TransverseBasis:
-    """Eigenfunctions of the empty section, F families of M functions on C folded semiconductor cells.
+    """Eigenfunctions of the empty section, F families of M functions on C folded cells.
 
     Attributes
     ----------
@@ -63,32 +64,51 @@ class Subbands:
 
 
 def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
-    """Cell-centred −ħ²/2m ∂² with hard walls on the faces of the semiconductor, on its cells (row-major), eV.
+    """Finite-volume Hamiltonian of the empty section, −ħ²/2 ∂·W·∂ + barrier, on its occupied cells (row-major), eV.
 
-    A wall half a cell away is the mirror value −ψ, which keeps second order: eigenvalues of a rectangle are
-    2t(1 − cos(nπ/N)) per axis.
+    It acts on amplitudes √area · ψ. Masses are averaged across a face as resistances in series, which keeps the flux
+    ∂ψ/m continuous (BenDaniel & Duke 1966). A wall half a cell away is the mirror value −ψ, which keeps second order:
+    eigenvalues of a rectangle are 2t(1 − cos(nπ/N)) per axis. W_yz enters through the differences across the diagonals
+    of four cells around a corner; on a wall, where ψ is constant along it, it drops out.
     """
-    mask = grid.semiconductor
-    index = np.full(mask.shape, -1)
-    index[mask] = np.arange(mask.sum())
-    diagonal = np.zeros(mask.sum())
-    rows: list[Ints] = []
-    columns: list[Ints] = []
-    values: list[Floats] = []
-    steps = (grid.dy[grid.box[0]][0], grid.dz[grid.box[1]][0])
-    for axis, (step, mass) in enumerate(zip(steps, (valley.mass_y, valley.mass_z), strict=True)):
-        hopping = HBAR2_OVER_2M0 / mass / step**2
-        for shift in (1, -1):
-            neighbour = np.roll(index, shift, axis)[mask]
-            inside = neighbour >= 0
-            diagonal += np.where(inside, hopping, 2 * hopping)
-            rows.append(np.flatnonzero(inside))
-            columns.append(neighbour[inside])
-            values.append(np.full(inside.sum(), -hopping))
-    off = sparse.csr_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(len(diagonal),) * 2
-    )
-    return sparse.csr_array(off + sparse.diags_array(diagonal))
+    index = np.full(grid.occupied.shape, -1)
+    index[grid.occupied] = np.arange(grid.occupied.sum())
+    area = grid.area[grid.occupied]
+    diagonal = np.zeros(len(area))
+    links: list[tuple[Ints, Ints, Floats]] = []
+
+    def stretch(cells: tuple[Ints, Ints], squared_difference: Floats) -> None:
+        """Add Σ c (ψ_first − ψ_second)² to the quadratic form."""
+        first, second = cells
+        np.add.at(diagonal, first, squared_difference / area[first])
+        np.add.at(diagonal, second, squared_difference / area[second])
+        links.append((first, second, -squared_difference / np.sqrt(area[first] * area[second])))
+
+    sizes = np.broadcast_arrays(grid.dy[:, None], grid.dz[None, :])
+    for axis, mass in enumerate((valley.mass_y, valley.mass_z)):
+        # Half a cell, times its mass, from a centre to a face; the frame outside belongs to nobody.
+        way = np.where(grid.semiconductor, mass, grid.tunnel_mass) * sizes[axis] / 2
+        padding = [(1, 1) if place == axis else (0, 0) for place in range(2)]
+        owner = np.pad(index, padding, constant_values=-1).swapaxes(0, axis)
+        before, after = owner[:-1], owner[1:]
+        half = np.pad(way, padding).swapaxes(0, axis)
+        face = np.broadcast_to(sizes[1 - axis].swapaxes(0, axis)[:1], before.shape)
+        inside = (before >= 0) & (after >= 0)
+        stretch((before[inside], after[inside]), HBAR2_OVER_2M0 * face[inside] / (half[:-1] + half[1:])[inside])
+        for cells, near, other in ((before, half[:-1], after), (after, half[1:], before)):
+            wall = (cells >= 0) & (other < 0)
+            np.add.at(diagonal, cells[wall], HBAR2_OVER_2M0 * face[wall] / near[wall] / area[cells[wall]])
+    if valley.mixing:
+        corner = index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]
+        semiconductor = grid.semiconductor
+        whole = semiconductor[:-1, :-1] & semiconductor[1:, :-1] & semiconductor[:-1, 1:] & semiconductor[1:, 1:]
+        low, right, up, far = (cells[whole] for cells in corner)
+        strength = np.full(len(low), HBAR2_OVER_2M0 * valley.mixing / 2)
+        stretch((low, far), strength)
+        stretch((right, up), -strength)
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*links, strict=True))
+    upper = sparse.csr_array((values, (rows, columns)), shape=(len(diagonal),) * 2)
+    return sparse.csr_array(upper + upper.T + sparse.diags_array(diagonal + grid.barrier[grid.occupied]))
 
 
 def transverse_basis(device: Device, size: int = 20) -> TransverseBasis:
@@ -99,19 +119,19 @@ def transverse_basis(device: Device, size: int = 20) -> TransverseBasis:
     """
     grid = device.grid
     cells = grid.channel_cells
-    area = grid.area[grid.semiconductor]
+    area = grid.area[grid.occupied]
     symmetries = list(_symmetries(grid))
     size = size * 4 // len(symmetries)
     families: list[tuple[Floats, Floats, Valley]] = []
-    for valley in device.channel.valleys:
+    for valley in device.valleys:
         operator = kinetic_operator(grid, valley)
         for symmetry in symmetries:
             energies, vectors = np.linalg.eigh((symmetry.T @ operator @ symmetry).toarray())
             full = symmetry @ vectors[:, :size] / np.sqrt(area)[:, None]
             families.append((energies[:size], full, valley))
     count = min(len(energies) for energies, _, _ in families)
-    first_image = np.unique(grid.representative[grid.semiconductor], return_index=True)[1]
-    weights = np.bincount(grid.representative[grid.semiconductor], weights=area)[cells]
+    first_image = np.unique(grid.representative[grid.occupied], return_index=True)[1]
+    weights = np.bincount(grid.representative[grid.occupied], weights=area)[cells]
     return TransverseBasis(
         functions=torch.tensor(np.stack([full[first_image, :count] for _, full, _ in families])),
         energies=torch.tensor(np.stack([energies[:count] for energies, _, _ in families])),
@@ -123,7 +143,7 @@ def transverse_basis(device: Device, size: int = 20) -> TransverseBasis:
 
 def _symmetries(grid: Grid) -> Iterator[sparse.csr_array]:
     """Yield, for each mirror symmetry, the orthonormal map from symmetric vectors to vectors on all cells."""
-    mask = grid.semiconductor
+    mask = grid.occupied
     index = grid.representative[mask]
     y, z = np.broadcast_to(grid.y[:, None], mask.shape)[mask], np.broadcast_to(grid.z[None, :], mask.shape)[mask]
     parities = [(1, -1) if mirrored else (1,) for mirrored in grid.mirrored]
@@ -147,7 +167,7 @@ def solve_subbands(basis: TransverseBasis, energy: Tensor) -> Subbands:
     Parameters
     ----------
     energy : Tensor, (nx, C)
-        Potential energy U = −φ on the semiconductor's folded cells, eV.
+        Potential energy on `grid.channel_cells`, eV; what `potential_energy` makes of a potential.
     """
     matrices = project(basis.functions, basis.functions, energy * basis.weights)
     matrices.diagonal(dim1=-2, dim2=-1).add_(basis.energies[:, None, :])
@@ -157,6 +177,11 @@ def solve_subbands(basis: TransverseBasis, energy: Tensor) -> Subbands:
         energies=energies.gather(-1, order),
         coefficients=coefficients.gather(-1, order[:, :, None, :].expand_as(coefficients)),
     )
+
+
+def potential_energy(grid: Grid, potential: Floats) -> Tensor:
+    """Energy U = E_band − φ on the cells where wave functions live, (nx, C), eV, of a folded potential, V."""
+    return torch.from_numpy(np.ascontiguousarray(grid.band_edge - potential[:, grid.channel_cells]))
 
 
 def project(bra: Tensor, ket: Tensor, energy: Tensor) -> Tensor:

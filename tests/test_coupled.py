@@ -43,7 +43,7 @@ def test_the_transmission_converges_to_the_full_lattice() -> None:
     """Degenerate sections included: the 3 × 3 nm wire is square."""
     energies = torch.linspace(-0.25, 0.5, 16, dtype=torch.float64)
     phi = DEVICE.grid.unfold(potential(0.6))
-    valleys = DEVICE.channel.valleys
+    valleys = DEVICE.valleys
     exact = transmitted(
         [lattice_system(DEVICE, valley, phi) for valley in valleys], [v.degeneracy for v in valleys], energies
     )

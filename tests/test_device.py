@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlnegf.device import CROSS_SECTIONS, Device
+from mlnegf.device import Device
+from mlnegf.sections import CROSS_SECTIONS
 
 
 @pytest.mark.parametrize(

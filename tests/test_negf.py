@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mlnegf.device import CROSS_SECTIONS, Device
+from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.negf import Charge, Negf
+from mlnegf.sections import CROSS_SECTIONS
 
 SMALL = {"width": 4.0, "gate_length": 6.0, "source_length": 5.0, "drain_length": 5.0, "spacing": (0.5, 0.5, 0.5)}
 

@@ -144,10 +144,13 @@ def test_a_guess_that_falls_back_on_what_it_read_pays_once() -> None:
 
 
 def test_modes_that_couple_are_warned_of() -> None:
+    # Two lobes with a thin bridge: levels of one cross levels of the other, which an asymmetry lets mix.
+    lobes = np.ones((9, 4), dtype=bool)
+    lobes[4, [0, 3]] = lobes[5:, 3] = False
     crooked = Device(
-        width=6.0,
-        thickness=5.0,
-        cross_section="L",
+        width=9.0,
+        thickness=4.0,
+        cross_section=lobes,
         gate_length=6.0,
         source_length=5.0,
         drain_length=5.0,

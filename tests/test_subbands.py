@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.device import CROSS_SECTIONS, SILICON, Device
+from mlnegf.device import Device
+from mlnegf.materials import SILICON
+from mlnegf.sections import CROSS_SECTIONS
 from mlnegf.subbands import kinetic_operator, solve_subbands, transverse_basis
 from mlnegf.units import HBAR2_OVER_2M0
 
@@ -16,7 +18,7 @@ def square(spacing: float, **options: float) -> Device:
 def test_a_rectangle_has_the_levels_of_the_lattice() -> None:
     """E = Σ 2t (1 − cos nπ/N) on each axis."""
     device = square(0.25)
-    for valley in SILICON.valleys:
+    for valley in SILICON.electrons:
         found = np.linalg.eigvalsh(kinetic_operator(device.grid, valley).toarray())
         axes = [
             2 * HBAR2_OVER_2M0 / mass / 0.25**2 * (1 - np.cos(np.arange(1, cells + 1) * np.pi / cells))
@@ -27,7 +29,7 @@ def test_a_rectangle_has_the_levels_of_the_lattice() -> None:
 
 def test_levels_converge_with_second_order_to_those_of_the_box() -> None:
     """E₁₁ = ħ²π²/2 (1/m_y L_y² + 1/m_z L_z²)."""
-    valley = SILICON.valleys[1]
+    valley = SILICON.electrons[1]
     exact = HBAR2_OVER_2M0 * np.pi**2 * (1 / valley.mass_y / 16 + 1 / valley.mass_z / 9)
     errors = [exact - float(transverse_basis(square(step)).energies.min(1).values[4]) for step in (0.5, 0.25, 0.125)]
     assert np.allclose(np.log2(np.array(errors[:-1]) / errors[1:]), 2.0, atol=0.05)

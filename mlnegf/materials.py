@@ -1,0 +1,124 @@
+"""Materials as data, and their bands seen along the axes of a device.
+
+The bands are parabolic. An electron valley is three masses along the cubic axes of the crystal; for a device cut along
+others its inverse mass tensor W is turned, and what couples x to the section is removed by a phase exp(i k·r): along x
+the mass is then 1/(W_xx − W_xt W_tt⁻¹ W_tx), across it the 2×2 block W_tt stays. This is exact in a uniform wire
+(Stern & Howard, Phys. Rev. 163, 816 (1967); Bescond et al., Nanotechnology 18, 255201 (2007)).
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+Direction = tuple[int, int, int]
+"""Miller indices in a cubic crystal."""
+
+Orientation = tuple[Direction, Direction]
+"""Directions of the device's x, along which current flows, and z."""
+
+CUBIC: Final[Orientation] = ((1, 0, 0), (0, 0, 1))
+
+
+@dataclass(frozen=True)
+class Valley:
+    """Equivalent minima of a parabolic band.
+
+    Attributes
+    ----------
+    mass_x, mass_y, mass_z : float
+        1/W_xx, 1/W_yy and 1/W_zz of the inverse mass tensor W, m₀.
+    degeneracy : int
+        How many minima share them.
+    mixing : float
+        W_yz, 1/m₀.
+    """
+
+    mass_x: float
+    mass_y: float
+    mass_z: float
+    degeneracy: int
+    mixing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the solver knows of a material.
+
+    Attributes
+    ----------
+    permittivity : float
+        Relative, static.
+    affinity, gap : float
+        Vacuum level over conduction band, conduction band over valence band, eV.
+    electrons, holes : tuple of Valley
+        Along the cubic axes; empty for an insulator.
+    tunnel_mass : float
+        Of carriers inside an insulator, m₀.
+    """
+
+    name: str
+    permittivity: float
+    affinity: float
+    gap: float
+    electrons: tuple[Valley, ...] = ()
+    holes: tuple[Valley, ...] = ()
+    tunnel_mass: float = 1.0
+
+
+def _delta_valleys(longitudinal: float, transverse: float) -> tuple[Valley, ...]:
+    ml, mt = longitudinal, transverse
+    return Valley(ml, mt, mt, 2), Valley(mt, ml, mt, 2), Valley(mt, mt, ml, 2)
+
+
+SILICON: Final = Material(
+    "silicon", 11.7, affinity=4.05, gap=1.12, electrons=_delta_valleys(0.91, 0.19), holes=(Valley(0.49, 0.49, 0.49, 1),)
+)
+MATERIALS: Final = {
+    material.name: material
+    for material in (
+        SILICON,
+        # Up to 85 % germanium the lowest valleys stay those of silicon (Rieger & Vogl, Phys. Rev. B 48, 14276 (1993)).
+        Material(
+            "silicon germanium 30 %",
+            13.0,
+            affinity=4.03,
+            gap=0.92,
+            electrons=_delta_valleys(0.91, 0.19),
+            holes=(Valley(0.49, 0.49, 0.49, 1),),
+        ),
+        Material(
+            "indium gallium arsenide",
+            13.9,
+            affinity=4.5,
+            gap=0.74,
+            electrons=(Valley(0.041, 0.041, 0.041, 1),),
+            holes=(Valley(0.45, 0.45, 0.45, 1),),
+        ),
+        Material("silicon dioxide", 3.9, affinity=0.9, gap=9.0, tunnel_mass=0.5),
+        Material("silicon nitride", 7.5, affinity=2.1, gap=5.1, tunnel_mass=0.4),
+        Material("hafnium dioxide", 22.0, affinity=2.5, gap=5.7, tunnel_mass=0.2),
+    )
+}
+
+
+def oriented(valleys: tuple[Valley, ...], orientation: Orientation) -> tuple[Valley, ...]:
+    """Turn valleys from the cubic axes to those of a device; minima that become equal are joined.
+
+    Parameters
+    ----------
+    valleys : tuple of Valley
+        Along the cubic axes, without mixing.
+    orientation : Orientation
+        Two perpendicular directions.
+    """
+    x, z = (np.array(direction) / np.linalg.norm(direction) for direction in orientation)
+    axes = np.stack([x, np.cross(z, x), z])
+    joined: Counter[tuple[float, ...]] = Counter()
+    for valley in valleys:
+        tensor = axes @ np.diag([1 / valley.mass_x, 1 / valley.mass_y, 1 / valley.mass_z]) @ axes.T
+        along = tensor[0, 0] - tensor[0, 1:] @ np.linalg.solve(tensor[1:, 1:], tensor[1:, 0])
+        masses = 1 / along, 1 / tensor[1, 1], 1 / tensor[2, 2]
+        joined[*(round(float(mass), 12) for mass in masses), round(float(tensor[1, 2]), 12) + 0.0] += valley.degeneracy
+    return tuple(Valley(x, y, z, minima, mixing) for (x, y, z, mixing), minima in joined.items())

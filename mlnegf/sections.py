@@ -1,0 +1,43 @@
+"""Shapes of the cross-section: predicates on (y, z), scaled so that the bounding box is [-1, 1]²."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
+Mask = tuple[tuple[bool, ...], ...]
+
+CROSS_SECTIONS: Final[dict[str, Shape]] = {
+    "rectangle": lambda y, z: np.maximum(abs(y), abs(z)) <= 1.0,
+    "ellipse": lambda y, z: y**2 + z**2 <= 1.0,
+    "rounded": lambda y, z: y**4 + z**4 <= 1.0,
+    "trapezoid": lambda y, z: abs(y) <= 0.75 - 0.25 * z,
+    "L": lambda y, z: (y <= 0.0) | (z <= 0.0),
+    "T": lambda y, z: (abs(y) <= 0.5) | (z >= 0.0),
+}
+
+
+def as_mask(pixels: Any) -> Mask | None:
+    """Return a 2D array of bool as nested tuples, or None if it is none that touches all four sides of its box."""
+    array = np.asarray(pixels)
+    if array.dtype != bool or array.ndim != 2 or array.size == 0:
+        return None
+    if not all(side.any() for side in (array[0], array[-1], array[:, 0], array[:, -1])):
+        return None
+    return tuple(tuple(bool(pixel) for pixel in row) for row in array)
+
+
+def inside(section: str | Mask, y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which points of the tensor grid y × z (scaled to the bounding box) lie in a section, (ny, nz)."""
+    across, up = np.meshgrid(y, z, indexing="ij")
+    box = np.maximum(abs(across), abs(up)) <= 1.0
+    if isinstance(section, str):
+        return np.asarray(CROSS_SECTIONS[section](across, up) & box)
+    pixels = np.array(section)
+    row, column = (
+        np.clip(np.floor((axis + 1) / 2 * count), 0, count - 1).astype(int)
+        for axis, count in zip((across, up), pixels.shape, strict=True)
+    )
+    return np.asarray(pixels[row, column] & box)
