@@ -88,15 +88,19 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> 
     unique and bracketed by the bottom of the well and the lower edge.
     """
     onsite, hopping = chains.onsite.numpy(), chains.hopping.numpy()
+    weights = chains.contact_weights.numpy()
     edge = np.minimum(onsite[:, 0], onsite[:, -1])
     bottom = onsite.min(1)
     reach = max(contacts.source, contacts.drain) + 28 * contacts.kT
     found = []
     for mode in np.flatnonzero((bottom < edge - 1e-12) & (bottom < reach)):
-        for energy, wave in _levels(onsite[mode], float(hopping[mode]), float(edge[mode]), float(bottom[mode])):
+        closed = onsite[mode] + hopping[mode] * (2 + shift(chains))
+        levels = _levels(closed, onsite[mode, [0, -1]], weights, float(hopping[mode]), float(bottom[mode]))
+        for energy, wave in levels:
             slopes = [self_energy(energy, onsite[mode, end], hopping[mode])[1] for end in (0, -1)]
-            norm = 1 - slopes[0] * wave[0] ** 2 - slopes[1] * wave[-1] ** 2
-            side = (float((wave[: len(wave) // 2] ** 2).sum()) - slopes[0] * wave[0] ** 2) / norm
+            held = [-slope * float(share @ wave**2) for slope, share in zip(slopes, weights, strict=True)]
+            norm = 1 + sum(held)
+            side = (float((wave[: len(wave) // 2] ** 2).sum()) + held[0]) / norm
             edges = float(onsite[mode, 0]), float(onsite[mode, -1])
             fermi = [float(value) for value in contacts.occupation(torch.tensor(energy, dtype=torch.float64))]
             on_one_side = [np.dot(FILLINGS[filling](*edges, share), fermi) for share in (0.0, 1.0)]
@@ -115,14 +119,22 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> 
     )
 
 
-def _levels(onsite: Floats, hopping: float, edge: float, bottom: float) -> list[tuple[float, Floats]]:
-    off = np.full(len(onsite) - 1, -hopping)
+def shift(chains: Chains) -> Floats:
+    """Return what side chains add to the site energies, in hoppings, (nx,)."""
+    if chains.scattering is None:
+        return np.zeros(chains.onsite.shape[1])
+    return np.asarray(chains.scattering.sum(0).numpy())
+
+
+def _levels(
+    closed: Floats, edges: Floats, weights: Floats, hopping: float, bottom: float
+) -> list[tuple[float, Floats]]:
+    off = np.full(len(closed) - 1, -hopping)
+    edge = float(edges.min())
 
     def diagonal(depth: float) -> Floats:
-        closed = onsite + 2 * hopping
-        for end in (0, -1):
-            closed[end] += self_energy(edge - depth**2, onsite[end], hopping)[0]
-        return closed
+        sigma = [self_energy(edge - depth**2, end, hopping)[0] for end in edges]
+        return np.asarray(closed + sigma @ weights)
 
     def distance(depth: float, level: int) -> float:
         value = eigh_tridiagonal(diagonal(depth), off, eigvals_only=True, select="i", select_range=(level, level))[0]

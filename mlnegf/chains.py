@@ -9,6 +9,12 @@ left one, and
 
 (u = 1 at the first site, v = 1 at the last). Both recursions run in the direction in which their solution grows, hence
 are stable. See Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3, for G, Γ and T.
+
+*Scattering in the contacts.* A contact of real silicon scatters up to the gate. Here each of its sites may leak, with
+the share α of the hopping's strength, into a side chain: a copy of the lead, filled as the lead is (a probe of
+Büttiker's, at the contact's own Fermi level). Its self-energy αt(1 − λ) with λ = e^{ika} broadens a wave by 2αt sin ka,
+which over the velocity 2at sin ka/ħ is a mean free path a/α at every energy and mass. A contact then is its lead and
+all of its side chains: Σ(x) = c(x)Σ_lead with c = α, plus 1 at the lead's site.
 """
 
 from dataclasses import dataclass
@@ -37,17 +43,38 @@ class Chains:
         a, nm.
     degeneracy : Tensor, (K,)
         Electrons a state holds: 2 for spin times the number of valleys.
+    scattering : Tensor, (2, nx), optional
+        α of source and drain: spacing over mean free path, 0 where their carriers do not scatter.
     """
 
     onsite: Tensor
     hopping: Tensor
     spacing: float
     degeneracy: Tensor
+    scattering: Tensor | None = None
 
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
         """Band edges of the left and of the right lead, (K,), eV."""
         return self.onsite[:, 0], self.onsite[:, -1]
+
+    @property
+    def left_is_low(self) -> Tensor:
+        """Whether the left lead has the lower edge, (K,); the higher one is the contact that injects beyond it."""
+        return self.onsite[:, 0] <= self.onsite[:, -1]
+
+    @cached_property
+    def contact_weights(self) -> Tensor:
+        """Share c of the leads' self-energies at every site, (2, nx)."""
+        return contact_weights(self.scattering, self.onsite.shape[1])
+
+
+def contact_weights(scattering: Tensor | None, sites: int) -> Tensor:
+    """Add the leads' own sites to the side chains'."""
+    weights = torch.zeros(2, sites, dtype=torch.float64) if scattering is None else scattering.clone()
+    weights[0, 0] += 1.0
+    weights[1, -1] += 1.0
+    return weights
 
 
 def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
@@ -73,6 +100,10 @@ class Lead:
     gamma: Tensor
     gamma_slope: Tensor
     self_energy_slope: Tensor
+
+    def __getitem__(self, part: slice) -> "Lead":
+        """Return some of the energies."""
+        return Lead(self.phase[part], self.gamma[part], self.gamma_slope[part], self.self_energy_slope[part])
 
 
 def lead(energy_above_edge: Tensor, hopping: Tensor) -> Lead:
@@ -101,6 +132,7 @@ class ScatteringStates:
     determinant: Tensor
     left: Lead
     right: Lead
+    scattering: Tensor | None = None
 
     @cached_property
     def scale(self) -> Tensor:
@@ -110,29 +142,60 @@ class ScatteringStates:
     @cached_property
     def left_injected(self) -> Tensor:
         """Diagonal of A₁ = G Γ₁ G†, (Q, nx), 1/eV."""
-        return _square(self.v) * (self.left.gamma * self.scale)[:, None]
+        if self.scattering is None:
+            return _square(self.v) * (self.left.gamma * self.scale)[:, None]
+        weights = contact_weights(self.scattering, self.u.shape[1]).flip(-1)
+        mirrored = _injected_from_the_right(self.v.flip(-1), self.u.flip(-1), weights[0])
+        return mirrored.flip(-1) * (self.left.gamma * self.scale)[:, None]
 
     @cached_property
     def right_injected(self) -> Tensor:
         """Diagonal of A₂ = G Γ₂ G†, (Q, nx), 1/eV."""
-        return _square(self.u) * (self.right.gamma * self.scale)[:, None]
+        if self.scattering is None:
+            return _square(self.u) * (self.right.gamma * self.scale)[:, None]
+        weights = contact_weights(self.scattering, self.u.shape[1])
+        return _injected_from_the_right(self.u, self.v, weights[1]) * (self.right.gamma * self.scale)[:, None]
 
     @cached_property
     def transmission(self) -> Tensor:
-        """T = Γ₁ Γ₂ |G(0, nx − 1)|², (Q,)."""
-        return self.left.gamma * self.right.gamma * self.scale
+        """T = Tr Γ₁ G Γ₂ G†, side chains included, (Q,)."""
+        through = self.left.gamma * self.right.gamma * self.scale
+        if self.scattering is None:
+            return through
+        left, right = contact_weights(self.scattering, self.u.shape[1])
+        found: Tensor = through * (_square(self.u) @ left) * (_square(self.v) @ right)
+        return found
 
     def density_of_states(self) -> Tensor:
         """Return the diagonal of A = i(G − G†), (Q, nx), 1/eV; it equals A₁ + A₂ wherever a contact injects."""
         return -2 * (self.u * self.v / self.determinant[:, None]).imag
 
     def bond_current(self, hopping: Tensor) -> Tensor:
-        """Transmission through every bond of the wave injected from the left, (Q, nx − 1); all equal T."""
+        """Transmission through every bond of the wave from the left lead, (Q, nx − 1); ballistic: all equal T."""
         flux = 2 * hopping[:, None] * (self.v[:, :-1].conj() * self.v[:, 1:]).imag
         return flux * (self.left.gamma * self.scale)[:, None]
 
 
-def scattering_states(onsite: Tensor, hopping: Tensor, energy: Tensor) -> ScatteringStates:
+def _injected_from_the_right(u: Tensor, v: Tensor, weights: Tensor) -> Tensor:
+    """Σ_x' c(x') |u(x_<) v(x_>)|², (Q, nx)."""
+    behind, ahead = weights * _square(v), weights * _square(u)
+    found: Tensor = _square(u) * from_here_on(behind) + _square(v) * before(ahead)
+    return found
+
+
+def from_here_on(values: Tensor) -> Tensor:
+    """Sum over this site and all that follow."""
+    return values.flip(-1).cumsum(-1).flip(-1)
+
+
+def before(values: Tensor) -> Tensor:
+    """Sum over all sites before this one."""
+    return values.cumsum(-1) - values
+
+
+def scattering_states(
+    onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None
+) -> ScatteringStates:
     """Solve Q chains, one energy each.
 
     Parameters
@@ -141,9 +204,27 @@ def scattering_states(onsite: Tensor, hopping: Tensor, energy: Tensor) -> Scatte
         E_m(x), eV.
     hopping, energy : Tensor, (Q,)
         t and E, eV.
+    scattering : Tensor, (2, nx), optional
+        See `Chains`.
     """
     left = lead(energy - onsite[:, 0], hopping)
     right = lead(energy - onsite[:, -1], hopping)
+    if scattering is None:
+        u, v = _real_recursion(onsite, hopping, energy, left, right)
+    else:
+        u, v = recursion(onsite, hopping, energy, left.phase, right.phase, scattering)
+    return ScatteringStates(
+        u=u,
+        v=v[:, 1:],
+        determinant=hopping * (left.phase * v[:, 1] - v[:, 0]),
+        left=left,
+        right=right,
+        scattering=scattering,
+    )
+
+
+def _real_recursion(onsite: Tensor, hopping: Tensor, energy: Tensor, left: Lead, right: Lead) -> tuple[Tensor, Tensor]:
+    """Do as `recursion` with real coefficients: real and imaginary parts go separate ways."""
     coefficient = (2 + (onsite - energy[:, None]) / hopping[:, None]).T.contiguous()
     both = torch.stack([coefficient, coefficient.flip(0)], 1)[:, :, None]
     sites = len(coefficient)
@@ -155,9 +236,26 @@ def scattering_states(onsite: Tensor, hopping: Tensor, energy: Tensor) -> Scatte
         waves[n + 2].sub_(waves[n])
     u = torch.complex(waves[1:-1, 0, 0].T.contiguous(), waves[1:-1, 0, 1].T.contiguous())
     v = torch.complex(waves[1:, 1, 0].T.contiguous(), waves[1:, 1, 1].T.contiguous()).flip(1)
-    return ScatteringStates(
-        u=u, v=v[:, 1:], determinant=hopping * (left.phase * v[:, 1] - v[:, 0]), left=left, right=right
-    )
+    return u, v
+
+
+def recursion(
+    onsite: Tensor, hopping: Tensor, energy: Tensor, left: Tensor, right: Tensor, scattering: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return u on the sites, (Q, nx), and v on them and one before, (Q, nx + 1); `left`, `right` (Q,) are the λ."""
+    coefficient = 2 + (onsite - energy[:, None]) / hopping[:, None]
+    if scattering is not None:
+        coefficient = coefficient + scattering[0] * (1 - left[:, None]) + scattering[1] * (1 - right[:, None])
+    coefficient = coefficient.T.contiguous()
+    both = torch.stack([coefficient, coefficient.flip(0)], 1)
+    sites = len(coefficient)
+    waves = torch.empty(sites + 2, 2, len(energy), dtype=left.dtype)
+    waves[0, 0], waves[0, 1] = left, right
+    waves[1] = 1.0
+    for n in range(sites):
+        torch.mul(both[n], waves[n + 1], out=waves[n + 2])
+        waves[n + 2].sub_(waves[n])
+    return waves[1:-1, 0].T.contiguous(), waves[1:, 1].T.flip(1)
 
 
 def _square(wave: Tensor) -> Tensor:
@@ -244,28 +342,36 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
 
 
 def _solve(chains: Chains, points: EnergyPoints) -> ScatteringStates:
-    return scattering_states(chains.onsite[points.modes], chains.hopping[points.modes], points.energy.reshape(-1))
+    modes, energy = points.modes, points.energy.reshape(-1)
+    return scattering_states(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)
 
 
 def _integrands(
     points: EnergyPoints, states: ScatteringStates, chains: Chains, contacts: Contacts
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Charge beyond the reference (P, 15, nx), net and one-way flux (P, 15), all per energy, for weights dE."""
+    """Charge beyond the lower contact's filling (P, 15, nx), net and one-way flux (P, 15), all for weights dE."""
     source, drain = contacts.occupation(points.energy)
-    shape = points.energy.shape
-    filled = reference(chains, points.mode, source, drain)
-    left = states.left_injected.reshape(*shape, -1) * (source - filled)[..., None]
-    right = states.right_injected.reshape(*shape, -1) * (drain - filled)[..., None]
-    degeneracy = chains.degeneracy[points.mode]
-    flux = states.transmission.reshape(shape) * degeneracy[:, None] / 2
-    density = (left + right) * (degeneracy / (2 * torch.pi * chains.spacing))[:, None, None]
+    density = beyond(chains, points, states, source, drain) * per_state(chains, points)[..., None]
+    flux = states.transmission.reshape(points.energy.shape) * (chains.degeneracy[points.mode] / 2)[:, None]
     return density, flux * (source - drain), flux * torch.maximum(source, drain)
 
 
-def reference(chains: Chains, mode: Tensor, source: Tensor, drain: Tensor) -> Tensor:
-    """Of two values (P, 15), the one that belongs to the contact with the lower edge."""
-    left, right = chains.edges
-    return torch.where((left <= right)[mode][:, None], source, drain)
+def beyond(chains: Chains, points: EnergyPoints, states: ScatteringStates, source: Tensor, drain: Tensor) -> Tensor:
+    """A_high (w_high − w_low) of weights w (P, 15) of source and drain, (P, 15, nx)."""
+    shape = points.energy.shape
+    left_is_low = chains.left_is_low[points.mode][:, None]
+    excess = torch.where(left_is_low, drain - source, source - drain)[..., None]
+    injected: Tensor = torch.where(
+        left_is_low[..., None],
+        states.right_injected.reshape(*shape, -1),
+        states.left_injected.reshape(*shape, -1),
+    )
+    return excess * injected
+
+
+def per_state(chains: Chains, points: EnergyPoints) -> Tensor:
+    """Electrons per nm that a spectral function of 1/eV holds, for a weight of 1 eV; (P, 1)."""
+    return (chains.degeneracy / (2 * torch.pi * chains.spacing))[points.mode][:, None]
 
 
 def by_mode(mode: Tensor, values: Tensor, modes: int) -> Tensor:

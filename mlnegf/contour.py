@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf.chains import Chains, by_mode, reach
+from mlnegf.chains import Chains, by_mode, per_state, reach, recursion
 from mlnegf.contacts import Contacts
 from mlnegf.quadrature import EnergyPoints, Panels, off_axis, off_axis_panels, refine
 
@@ -46,19 +46,10 @@ class Resolvent:
         return self.u * self.v / self.determinant[:, None]
 
 
-def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor) -> Resolvent:
+def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> Resolvent:
     """Solve Q chains at one complex energy each; arguments as in `chains.scattering_states`."""
     left, right = (_phase(energy - onsite[:, end], hopping) for end in (0, -1))
-    coefficient = (2 + (onsite - energy[:, None]) / hopping[:, None]).T
-    both = torch.stack([coefficient, coefficient.flip(0)], 1)
-    sites = len(coefficient)
-    waves = torch.empty(sites + 2, 2, len(energy), dtype=energy.dtype)
-    waves[0, 0], waves[0, 1] = left, right
-    waves[1] = 1.0
-    for n in range(sites):
-        torch.mul(both[n], waves[n + 1], out=waves[n + 2])
-        waves[n + 2].sub_(waves[n])
-    u, v = waves[1:-1, 0].T.contiguous(), waves[1:, 1].T.flip(1)
+    u, v = recursion(onsite, hopping, energy, left, right, scattering)
     return Resolvent(
         u=u,
         v=v[:, 1:],
@@ -139,15 +130,10 @@ def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tens
 
 def _level(chains: Chains, contacts: Contacts) -> Tensor:
     """Fermi level of the contact with the lower edge, (K,), eV."""
-    left, right = chains.edges
-    source, drain = (torch.full_like(left, level) for level in (contacts.source, contacts.drain))
-    return torch.where(left <= right, source, drain)
-
-
-def per_state(chains: Chains, points: EnergyPoints) -> Tensor:
-    """Electrons per nm that a spectral function of 1/eV holds, for a weight of 1 eV; (P, 1)."""
-    return (chains.degeneracy / (2 * torch.pi * chains.spacing))[points.mode][:, None]
+    source, drain = (torch.full_like(chains.hopping, level) for level in (contacts.source, contacts.drain))
+    return torch.where(chains.left_is_low, source, drain)
 
 
 def _solve(chains: Chains, points: EnergyPoints) -> Resolvent:
-    return resolvent(chains.onsite[points.modes], chains.hopping[points.modes], points.energy.reshape(-1))
+    modes, energy = points.modes, points.energy.reshape(-1)
+    return resolvent(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)

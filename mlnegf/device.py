@@ -92,6 +92,9 @@ class Device:
         Whether wave functions enter the oxide, to vanish at the gate; along x carriers keep the semiconductor's mass.
     regions : tuple of Region
         Boxes of other materials, the last one wins.
+    mean_free_path : float, optional
+        Between collisions in source and drain, nm, which keep the carriers there at the contact's equilibrium; None:
+        ballistic throughout.
 
     Raises
     ------
@@ -116,6 +119,7 @@ class Device:
     orientation: Orientation = CUBIC
     penetration: bool = False
     regions: tuple[Region, ...] = ()
+    mean_free_path: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", _three(self.spacing))
@@ -153,7 +157,6 @@ class Device:
             value = getattr(self, name)
             _require(value in MATERIALS, name, value, f"one of {sorted(MATERIALS)}")
         _require(bool(self.valleys), "semiconductor", self.semiconductor, "a material with valleys, not an insulator")
-        _require(not MATERIALS[self.oxide].electrons, "oxide", self.oxide, "an insulator")
         for region in self.regions:
             bands = self.bands(MATERIALS[region.material])
             _require(
@@ -163,6 +166,12 @@ class Device:
                 f"an insulator, or a semiconductor with the masses of {self.semiconductor}: masses change nowhere",
             )
         dx, dy, dz = self.spacing
+        _require(
+            self.mean_free_path is None or (_is_number(self.mean_free_path) and self.mean_free_path >= 4 * dx),
+            "mean_free_path",
+            self.mean_free_path,
+            f"nm, at least 4 cells of spacing[0] = {dx} nm, or None for ballistic contacts",
+        )
         for name in ("gate_length", "source_length", "drain_length"):
             value = getattr(self, name)
             cells = round(value / dx)

@@ -21,6 +21,7 @@ NOT_CONDITIONS: Final = (
     "orientation",
     "penetration",
     "regions",
+    "mean_free_path",
 )
 """What a network is not told: it may not differ from training at all."""
 

@@ -78,6 +78,7 @@ class Negf:
             hopping=hopping_energy(self.basis.mass_x[family], self.device.grid.dx),
             spacing=self.device.grid.dx,
             degeneracy=degeneracy,
+            scattering=self._scattering,
         )
         scale = self.device.donors * float(self.basis.weights.sum())
         injected = inject(chains, contacts, scale, self.tolerance)
@@ -89,6 +90,16 @@ class Negf:
         return MixedCharge(
             *parts, coupled_charge(self.basis, energy, self.device.grid.dx, contacts, scale, self.tolerance)
         )
+
+    @cached_property
+    def _scattering(self) -> Tensor | None:
+        """Spacing over mean free path in source and drain, (2, nx)."""
+        grid, path = self.device.grid, self.device.mean_free_path
+        if path is None:
+            return None
+        under = torch.as_tensor(grid.gated.nonzero()[0])
+        site = torch.arange(len(grid.x))
+        return torch.stack([site < under[0], site > under[-1]]).double() * (grid.dx / path)
 
     def _select(self, subbands: Subbands, contacts: Contacts) -> tuple[Tensor, Tensor, float]:
         """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on each."""

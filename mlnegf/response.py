@@ -9,20 +9,31 @@ matrix product. The energies of the quadrature move with the band edges and are 
 the derivative at an edge would not be integrable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from mlnegf.bound_states import BoundStates, self_energy
-from mlnegf.chains import Chains, Injected, by_mode, reference
+from mlnegf.bound_states import BoundStates, self_energy, shift
+from mlnegf.chains import (
+    Chains,
+    Injected,
+    Lead,
+    ScatteringStates,
+    before,
+    beyond,
+    by_mode,
+    from_here_on,
+    per_state,
+)
 from mlnegf.contacts import Contacts
-from mlnegf.contour import OneFilling, occupation, per_state
+from mlnegf.contour import OneFilling, occupation
 from mlnegf.quadrature import EnergyPoints
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 Tensor = torch.Tensor
+Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +68,10 @@ def local_slope(
     chains: Chains, contacts: Contacts, injected: Injected, single: OneFilling, bound: BoundStates
 ) -> Tensor:
     """Change of the density with both Fermi levels at fixed states, (K, nx), electrons per nm and eV; positive."""
-    points, states = injected.points, injected.states
-    shape = points.energy.shape
-    source, drain = contacts.occupation(points.energy)
-    weight = points.weight * (chains.degeneracy[points.mode] / (2 * torch.pi * chains.spacing))[:, None]
-    slopes = contacts.slope(source), contacts.slope(drain)
-    filled = reference(chains, points.mode, *slopes)
-    left, right = (-(weight * (slope - filled)).reshape(-1, 1) for slope in slopes)
-    summed = (left * states.left_injected + right * states.right_injected).reshape(*shape, -1).sum(1)
-    lines = by_mode(points.mode, summed, len(chains.onsite))
+    points = injected.points
+    slopes = [-contacts.slope(f) for f in contacts.occupation(points.energy)]
+    weight = (points.weight * per_state(chains, points))[..., None]
+    lines = by_mode(points.mode, (weight * beyond(chains, points, injected.states, *slopes)).sum(1), len(chains.onsite))
     filled = -contacts.slope(occupation(chains, contacts, single.points)) * single.points.weight
     filled = (filled * per_state(chains, single.points)).reshape(-1, 1)
     inside = -2 * (filled * single.resolvent.diagonal).imag.reshape(
@@ -85,69 +91,132 @@ def _injected_response(chains: Chains, contacts: Contacts, injected: Injected) -
     )
     # One subband at a time, since its arrays then stay in the cache.
     for mode, part in _by_subband(injected.points):
-        _add_injected(response, mode, part, chains, contacts, injected)
+        left_is_low = bool(chains.left_is_low[mode])
+        density, current = _response_beyond(
+            _Beyond.of(injected.states, part, chains.contact_weights, left_is_low, chains.scattering is not None),
+            *_weights(chains, contacts, injected.points, mode, part, left_is_low),
+        )
+        response.density[mode] = density if left_is_low else density.flip(0, 1)
+        response.current[mode] = current if left_is_low else current.flip(0)
     return response
 
 
-def _add_injected(
-    response: ChainResponse, mode: int, part: slice, chains: Chains, contacts: Contacts, injected: Injected
-) -> None:
-    points, states = injected.points, injected.states
+def _weights(
+    chains: Chains, contacts: Contacts, points: EnergyPoints, mode: int, part: slice, left_is_low: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of every energy: charge beyond the lower filling and its derivative by energy, flux and its derivative."""
     energy, weight = points.energy.reshape(-1)[part], points.weight.reshape(-1)[part]
-    source, drain = contacts.occupation(energy)
-    u, v, scale = states.u[part], states.v[part], states.scale[part]
-    leads = states.left, states.right
-    gamma, gamma_slope = [lead.gamma[part] for lead in leads], [lead.gamma_slope[part] for lead in leads]
-    self_energy_slope = [lead.self_energy_slope[part] for lead in leads]
-
-    degeneracy = chains.degeneracy[mode]
-    per_energy = weight * (degeneracy / (2 * torch.pi * chains.spacing))
-    left_is_low = bool(chains.onsite[mode, 0] <= chains.onsite[mode, -1])
-    beyond_reference = [f - (source if left_is_low else drain) for f in (source, drain)]
-    slopes = [contacts.slope(f) - contacts.slope(source if left_is_low else drain) for f in (source, drain)]
-    injection = per_energy * beyond_reference[0] * gamma[0], per_energy * beyond_reference[1] * gamma[1]
-    flux = weight * (degeneracy / 2 * CONDUCTANCE_QUANTUM)
-    window = flux * (source - drain) * gamma[0] * gamma[1]
-
-    normal = (scale / states.determinant[part])[:, None]
-    uv, uu, vv = u * v * normal, u.square() * normal, v.square() * normal
-    v_squared, u_squared, cross = v.abs().square(), u.abs().square(), u.conj() * v
-    lower = _stack(injection[0][:, None] * v_squared, injection[1][:, None] * cross.conj())
-    upper = _stack(injection[1][:, None] * u_squared, injection[0][:, None] * cross)
-
-    density = torch.tril(lower.T @ (2 * _stack(uv.real, uu))) + torch.triu(
-        upper.T @ (2 * _stack(uv.real, vv)), diagonal=1
+    occupations = contacts.occupation(energy)
+    slopes = [contacts.slope(f) for f in occupations]
+    sign = -1.0 if left_is_low else 1.0
+    per_energy = weight * (sign * chains.degeneracy[mode] / (2 * torch.pi * chains.spacing))
+    flux = weight * (chains.degeneracy[mode] / 2 * CONDUCTANCE_QUANTUM)
+    source, drain = occupations
+    return (
+        per_energy * (source - drain),
+        per_energy * (slopes[0] - slopes[1]),
+        flux * (source - drain),
+        flux * (slopes[0] - slopes[1]),
     )
-    current = 2 * (window @ uv.real)
 
-    # The energies follow the higher edge; the lead at each end moves against them with its own.
-    high = -1 if left_is_low else 0
-    for end in (0, -1):
-        share = 1.0 if end == high else 0.0
-        motion = [share - (end == 0), share - (end == -1)]
-        profile = torch.full_like(uv, share)
-        profile[:, 0] -= self_energy_slope[0] * motion[0]
-        profile[:, -1] -= self_energy_slope[1] * motion[1]
-        below = 2 * _stack((uv * profile).real, uu * profile)
-        beyond = 2 * _stack((uv * profile).real, vv * profile)
-        after = beyond.flip(-1).cumsum(-1).flip(-1) - beyond
-        moved = -(lower * below.cumsum(-1) + upper * after).sum(0)
-        occupied = [
-            per_energy * (slopes[lead] * share * gamma[lead] + f * gamma_slope[lead] * motion[lead]) * scale
-            for lead, f in enumerate(beyond_reference)
-        ]
-        density[:, end] += moved + occupied[0] @ v_squared + occupied[1] @ u_squared
-        moved_window = flux * (
-            (contacts.slope(source) - contacts.slope(drain)) * share * gamma[0] * gamma[1]
-            + (source - drain) * (gamma_slope[0] * motion[0] * gamma[1] + gamma[0] * gamma_slope[1] * motion[1])
+
+@dataclass(frozen=True, eq=False)
+class _Beyond:
+    """One subband, mirrored if need be so that the contact with the higher edge is on the right.
+
+    δ(G c G†)(x, x) = 2 Re Σ_x' G(x, x') δE(x') (G c G†)(x', x), c the right contact's weights, is a sum of products
+    `one`(x) · `other`(x'): two pairs where x ≤ x' and two where x > x'. The second of each is None without scattering.
+    """
+
+    upper: tuple[Pair, ...]
+    lower: tuple[Pair, ...]
+    diagonal: Tensor
+    left: Lead
+    right: Lead
+    left_weights: Tensor
+
+    @staticmethod
+    def of(states: ScatteringStates, part: slice, weights: Tensor, left_is_low: bool, scatters: bool) -> "_Beyond":
+        u, v, left, right = states.u[part], states.v[part], states.left[part], states.right[part]
+        if not left_is_low:
+            u, v, left, right, weights = v.flip(-1), u.flip(-1), right, left, weights.flip(0, 1)
+        scale, normal = states.scale[part][:, None], 2 / states.determinant[part][:, None]
+        uu, vv, cross = u.abs().square() * scale, v.abs().square() * scale, u.conj() * v * scale
+        if not scatters:
+            upper = ((uu, u * v * normal),)
+            lower = ((cross, u.square() * normal),)
+            return _Beyond(upper, lower, uu, left, right, weights[0])
+        c = weights[1]
+        behind = from_here_on(c * v.abs().square())
+        ahead, mixed = before(c * u.abs().square()), before(c * (u * v.conj()))
+        return _Beyond(
+            upper=(
+                (uu, (u * v * behind + v.square() * mixed) * normal),
+                (cross.conj() * ahead - uu * mixed, v.square() * normal),
+            ),
+            lower=(
+                (cross * behind + vv * mixed.conj(), u.square() * normal),
+                (vv, (u * v * ahead - u.square() * mixed.conj()) * normal),
+            ),
+            diagonal=uu * behind + vv * ahead,
+            left=left,
+            right=right,
+            left_weights=weights[0],
         )
-        current[end] += (moved_window * scale).sum() - 2 * window @ (uv * profile).real.sum(-1)
-    response.density[mode], response.current[mode] = density, current
+
+
+def _response_beyond(
+    chain: _Beyond, filled: Tensor, filled_slope: Tensor, flux: Tensor, flux_slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Kernel of the charge (nx, nx) and of the current (nx,)."""
+    injection = (filled * chain.right.gamma)[:, None]
+    upper, lower = ([(injection * one, other) for one, other in pairs] for pairs in (chain.upper, chain.lower))
+    density = torch.triu(_kernel(upper)) + torch.tril(_kernel(lower), diagonal=-1)
+
+    # T = Tr Γ_left (G Γ_right G†): the rows of the kernel that lie in the left contact.
+    window = (flux * chain.left.gamma * chain.right.gamma)[:, None] * chain.left_weights
+    rows = torch.zeros_like(chain.upper[0][1])
+    for one, other in chain.upper:
+        rows += other * (window * one).cumsum(-1)
+    for one, other in chain.lower:
+        rows += other * (from_here_on(window * one) - window * one)
+    current = rows.real.sum(0)
+
+    # The energies follow the higher edge; the left lead moves against them with its own.
+    follows = chain.left.self_energy_slope[:, None] * chain.left_weights
+    transmitted = (flux * chain.left.gamma_slope * chain.right.gamma) @ (chain.diagonal @ chain.left_weights)
+    by_left = _moved(upper, lower, follows)
+    density[:, 0] -= by_left
+    density[:, -1] += by_left - _moved(upper, lower, torch.ones_like(follows))
+    density[:, -1] += (filled_slope * chain.right.gamma) @ chain.diagonal
+    through_left = (rows * follows).real.sum()
+    through_all = (flux_slope * chain.left.gamma * chain.right.gamma) @ (chain.diagonal @ chain.left_weights)
+    current[0] -= through_left + transmitted
+    current[-1] += through_left + transmitted + through_all - rows.real.sum()
+    return density, current
+
+
+def _kernel(pairs: Sequence[Pair]) -> Tensor:
+    """Σ_q Re one(x) other(x'), (nx, nx)."""
+    one, other = (torch.cat(factors) for factors in zip(*pairs, strict=True))
+    if not one.is_complex():
+        return one.T @ other.real
+    return torch.cat([one.real, -one.imag]).T @ torch.cat([other.real, other.imag])
+
+
+def _moved(upper: Sequence[Pair], lower: Sequence[Pair], profile: Tensor) -> Tensor:
+    """Kernel times a complex profile (Q, nx) of each energy's own, (nx,)."""
+    moved = torch.zeros(profile.shape[1], dtype=torch.float64)
+    for one, other in upper:
+        moved += (one * from_here_on(other * profile)).real.sum(0)
+    for one, other in lower:
+        moved += (one * before(other * profile)).real.sum(0)
+    return moved
 
 
 def _add_single(density: Tensor, chains: Chains, contacts: Contacts, single: OneFilling) -> None:
     """Add ∂N(x)/∂E_m(x') of the charge on the contour, (K, nx, nx): δG(x, x) = Σ G(x, x')² δE_m(x')."""
-    points, green = single.points, single.resolvent
+    points, green, weights = single.points, single.resolvent, chains.contact_weights
     filling = occupation(chains, contacts, points)
     weight = -2 * points.weight * per_state(chains, points)
     filled, fermi_slope = (weight * filling).reshape(-1), (weight * contacts.slope(filling)).reshape(-1)
@@ -158,16 +227,14 @@ def _add_single(density: Tensor, chains: Chains, contacts: Contacts, single: One
         left, right = filled[part][:, None] * vv, filled[part][:, None] * uu
         kernel = torch.tril((left.T @ uu).imag) + torch.triu((right.T @ vv).imag, diagonal=1)
         # The energies follow the lower edge; the lead at each end moves against them with its own.
-        low = 0 if chains.onsite[mode, 0] <= chains.onsite[mode, -1] else -1
+        low = 0 if chains.left_is_low[mode] else -1
         for end in (0, -1):
             moves = 1.0 if end == low else 0.0
-            profile = torch.full_like(uu, moves)
-            profile[:, 0] -= green.left_slope[part] * (moves - (end == 0))
-            profile[:, -1] -= green.right_slope[part] * (moves - (end == -1))
-            beyond = vv * profile
-            after = beyond.flip(-1).cumsum(-1).flip(-1) - beyond
+            profile = moves - (moves - (end == 0)) * green.left_slope[part][:, None] * weights[0]
+            profile = profile - (moves - (end == -1)) * green.right_slope[part][:, None] * weights[1]
+            behind = vv * profile
             moved = moves * fermi_slope[part][:, None] * diagonal
-            moved -= left * (uu * profile).cumsum(-1) + right * after
+            moved -= left * (uu * profile).cumsum(-1) + right * (from_here_on(behind) - behind)
             kernel[:, end] += moved.imag.sum(0)
         density[mode] += kernel
 
@@ -180,11 +247,6 @@ def _by_subband(points: EnergyPoints) -> Iterator[tuple[int, slice]]:
         yield mode, slice(start, stop)
 
 
-def _stack(real: Tensor, pair: Tensor) -> Tensor:
-    """Rows (3Q, nx) such that Σ stack(a, p)·stack(b, q) = Σ a b + Re(p* q)."""
-    return torch.cat([real, pair.real, pair.imag])
-
-
 def _bound_response(
     chains: Chains, bound: BoundStates, index: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -192,26 +254,26 @@ def _bound_response(
     mode, energy, wave, norm = bound.mode[index], bound.energy[index], bound.wave[index], bound.norm[index]
     onsite, hopping = chains.onsite[mode].numpy(), float(chains.hopping[mode])
     ends = np.array([0, len(wave) - 1])
+    weights = chains.contact_weights.numpy()
     sigma, slope, curvature = np.array([self_energy(energy, onsite[end], hopping) for end in ends]).T
+    held = weights * wave**2  # of either contact, (2, nx)
 
     level = wave**2 / norm
-    level[ends] -= slope * wave[ends] ** 2 / norm  # ∂E/∂E_m(x')
+    level[ends] -= slope * held.sum(1) / norm  # ∂E/∂E_m(x')
 
-    matrix = np.diag(energy - onsite - 2 * hopping) + hopping * (np.eye(len(wave), k=1) + np.eye(len(wave), k=-1))
-    matrix[ends, ends] -= sigma
+    closed = onsite + 2 * hopping + hopping * shift(chains) + sigma @ weights
+    matrix = np.diag(energy - closed) + hopping * (np.eye(len(wave), k=1) + np.eye(len(wave), k=-1))
     bordered = np.block([[matrix, wave[:, None]], [wave[None, :], np.zeros((1, 1))]])
-    moved = wave.copy()
-    moved[ends] -= slope * wave[ends]
-    perturbation = np.outer(moved, level) - np.diag(wave)
-    perturbation[ends, ends] += slope * wave[ends]
+    perturbation = np.outer(wave - (slope @ weights) * wave, level) - np.diag(wave)
+    perturbation[:, ends] += (slope[:, None] * weights * wave).T
     change = np.linalg.solve(bordered, np.vstack([-perturbation, np.zeros(len(wave))]))[:-1]
 
     relative = np.tile(level, (2, 1))
     relative[[0, 1], ends] -= 1.0
-    tail_change = -(2 * slope * wave[ends])[:, None] * change[ends] - (curvature * wave[ends] ** 2)[:, None] * relative
+    tail_change = -2 * slope[:, None] * ((weights * wave) @ change) - (curvature * held.sum(1))[:, None] * relative
     norm_change = tail_change.sum(0)
     half = len(wave) // 2
-    side = (wave[:half] @ wave[:half] - slope[0] * wave[0] ** 2) / norm
+    side = (wave[:half] @ wave[:half] - slope[0] * held[0].sum()) / norm
     side_change = (2 * wave[:half] @ change[:half] + tail_change[0] - side * norm_change) / norm
     filled = float(chains.degeneracy[mode]) / chains.spacing
     density = np.outer(wave**2 * bound.occupation_slope[index] / norm, level)

@@ -134,6 +134,12 @@ def solve(
     )
     require(filling in FILLINGS, "filling", filling, f"one of {sorted(FILLINGS)}")
     require(modes in ("uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
+    require(
+        modes == "uncoupled" or device.mean_free_path is None,
+        "modes",
+        modes,
+        "'uncoupled', which alone knows a mean_free_path",
+    )
     if isinstance(scheme, str):
         require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
         scheme = SCHEMES[scheme]

@@ -64,7 +64,7 @@ def spectrum(solution: Solution, energy: Floats) -> Spectrum:
     onsite, hopping, degeneracy = (
         values.repeat_interleave(len(points), 0) for values in (chains.onsite, chains.hopping, chains.degeneracy)
     )
-    states = scattering_states(onsite, hopping, points.repeat(subbands))
+    states = scattering_states(onsite, hopping, points.repeat(subbands), chains.scattering)
     source, drain = (f[:, None] for f in contacts.occupation(points))
 
     def total(values: torch.Tensor) -> torch.Tensor:

@@ -265,3 +265,63 @@ def test_a_narrow_resonance_is_resolved_or_reported() -> None:
     found, exact = (inject(chains, contacts, 1.0, tolerance) for tolerance in (1e-6, 1e-10))
     assert found.unresolved == 0.0
     assert (found.density - exact.density).abs().max() < 1e-6
+
+
+def leaky(sites: int, share: float, reach: int) -> torch.Tensor:
+    site = torch.arange(sites)
+    return torch.stack([site < reach, site >= sites - reach]).double() * share
+
+
+@pytest.mark.parametrize("energy", [-0.2, 0.05, 0.31, 1.5])
+def test_side_chains_agree_with_a_dense_inverse(energy: float) -> None:
+    """Tr and diagonals of G Γ G† with every side chain a lead of its own."""
+    onsite, scattering = barrier(), leaky(80, 0.05, 20)
+    phases = [
+        lead(
+            torch.tensor([energy - onsite[end]], dtype=torch.float64), torch.tensor([HOPPING], dtype=torch.float64)
+        ).phase.numpy()[0]
+        for end in (0, -1)
+    ]
+    sigma = sum(HOPPING * np.diag(share) * (1 - phase) for share, phase in zip(scattering.numpy(), phases, strict=True))
+    green = np.linalg.inv(np.linalg.inv(dense_green(onsite, energy)) - sigma)
+    gammas = [2 * HOPPING * phase.imag * share for phase, share in zip(phases, scattering.numpy().copy(), strict=True)]
+    gammas[0][0] += 2 * HOPPING * phases[0].imag
+    gammas[1][-1] += 2 * HOPPING * phases[1].imag
+    injected = [green @ np.diag(gamma) @ green.conj().T for gamma in gammas]
+    states = scattering_states(*chain(onsite, np.array([energy])), scattering)
+    assert np.allclose(states.left_injected[0], injected[0].diagonal().real, atol=1e-10)
+    assert np.allclose(states.right_injected[0], injected[1].diagonal().real, atol=1e-10)
+    assert np.allclose(states.density_of_states()[0], -2 * green.diagonal().imag, atol=1e-9)
+    assert states.transmission.item() == pytest.approx(np.trace(np.diag(gammas[0]) @ injected[1]).real, abs=1e-12)
+
+
+def test_waves_are_lost_over_the_mean_free_path() -> None:
+    """From lead to lead, past side chains on all sites, T falls as exp(−L/λ), at any energy and mass."""
+    energy, lengths = np.array([0.05, 0.2, 0.6]), np.array([80, 160])
+    kept = []
+    for sites in lengths:
+        states = scattering_states(*chain(np.zeros(sites), energy), leaky(sites, 0.0125, sites // 2))
+        kept.append((states.left.gamma * states.right.gamma * states.scale).numpy())
+    path = (lengths[1] - lengths[0]) * SPACING / np.log(kept[0] / kept[1])
+    assert np.allclose(path, SPACING / 0.0125, rtol=0.02)
+
+
+def test_contacts_that_scatter_keep_equilibrium_and_lose_no_current() -> None:
+    onsite, kT = barrier(drop=0.0), 0.02585
+    chains = Chains(
+        torch.as_tensor(onsite)[None],
+        torch.tensor([HOPPING], dtype=torch.float64),
+        SPACING,
+        torch.tensor([4.0], dtype=torch.float64),
+        leaky(80, 0.05, 20),
+    )
+    biased, resting = Contacts(0.05, -0.1, kT), Contacts(0.05, 0.05, kT)
+    assert inject(chains, resting, 1.0).current.item() == 0.0
+    current = inject(chains, biased, 1.0, 1e-8).current.item()
+    assert current > 0.0
+    # Far from the other contact each is filled as if that one were not there.
+    charges = [
+        charge_of_one(chains, contacts, 1.0, 1e-8).density + inject(chains, contacts, 1.0, 1e-8).density
+        for contacts in (resting, biased)
+    ]
+    assert float((charges[1] - charges[0])[0, 0] / charges[0][0, 0]) == pytest.approx(0.0, abs=0.05)

@@ -16,11 +16,14 @@ X = (np.arange(80) + 0.5) * 0.25
 DIRECTION = torch.as_tensor(np.cos(X / 3 + 1))[None]
 
 
-def solve(depth: float, shift: float) -> tuple:  # type: ignore[type-arg]
-    onsite = -depth * np.exp(-(((X - 10) / 5) ** 2)) - 0.15 - 0.05 / (1 + np.exp(-(X - 13)))
+SCATTERING = torch.as_tensor(np.stack([X < 6.0, X > 13.0]) * 0.06)
+
+
+def solve(depth: float, shift: float, scattering: torch.Tensor | None = None, drop: float = 0.05) -> tuple:  # type: ignore[type-arg]
+    onsite = -depth * np.exp(-(((X - 10) / 5) ** 2)) - 0.15 - drop / (1 + np.exp(-(X - 13)))
     hopping = hopping_energy(torch.tensor([0.19], dtype=torch.float64), 0.25)
     degeneracy = torch.tensor([4.0], dtype=torch.float64)
-    chains = Chains(torch.as_tensor(onsite)[None] + shift * DIRECTION, hopping, 0.25, degeneracy)
+    chains = Chains(torch.as_tensor(onsite)[None] + shift * DIRECTION, hopping, 0.25, degeneracy, scattering)
     contacts = Contacts(0.0, -0.05, 0.02585)
     parts = inject(chains, contacts, 1.5, 1e-9), charge_of_one(chains, contacts, 1.5, 1e-9)
     return chains, contacts, *parts, bound_states(chains, contacts)
@@ -32,14 +35,18 @@ def charge(
     return injected.density + between.density + bound.density(chains)
 
 
+@pytest.mark.parametrize("drop", [0.05, -0.05])
+@pytest.mark.parametrize("scattering", [None, SCATTERING], ids=["ballistic", "scattering"])
 @pytest.mark.parametrize(("depth", "bound"), [(-0.3, 0), (0.25, 2)])
-def test_chain_response_is_the_derivative(depth: float, bound: int) -> None:
-    solved = solve(depth, 0.0)
+def test_chain_response_is_the_derivative(
+    depth: float, bound: int, scattering: torch.Tensor | None, drop: float
+) -> None:
+    solved = solve(depth, 0.0, scattering, drop)
     assert len(solved[-1].mode) >= bound
     response = chain_response(*solved)
     errors = []
     for step in (1e-3, 1e-4, 1e-5):
-        after, before = solve(depth, step), solve(depth, -step)
+        after, before = (solve(depth, sign * step, scattering, drop) for sign in (1, -1))
         exact = (charge(*after) - charge(*before))[0] / (2 * step)
         errors.append(float((response.density[0] @ DIRECTION[0] - exact).abs().max() / exact.abs().max()))
         current = float(after[2].current - before[2].current) / (2 * step)
@@ -49,8 +56,16 @@ def test_chain_response_is_the_derivative(depth: float, bound: int) -> None:
     assert min(errors) < 1e-6
 
 
-def test_device_response_is_the_derivative() -> None:
-    device = Device(width=4.0, gate_length=6.0, source_length=5.0, drain_length=5.0, spacing=(0.5, 0.5, 0.5))
+@pytest.mark.parametrize("path", [None, 4.0])
+def test_device_response_is_the_derivative(path: float | None) -> None:
+    device = Device(
+        width=4.0,
+        gate_length=6.0,
+        source_length=5.0,
+        drain_length=5.0,
+        spacing=(0.5, 0.5, 0.5),
+        mean_free_path=path,
+    )
     grid, solver = device.grid, Negf.of(device)
     inside = 1 / (1 + np.exp((grid.x - 5.5) / 0.8)) + 1 / (1 + np.exp(-(grid.x - 10.5) / 0.8))
     y, z = grid.y[:, None] / device.width, grid.z / device.thickness
