@@ -6,7 +6,7 @@ object may serve any number of solves at once. A new scheme is a class here, ent
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Point(Protocol):
         V.
     image : ndarray
         The potential that the exponential predictor makes of the charge here, V.
+    shifted : ndarray
+        The same of the predictor that shifts the local density of states, V.
     distance : float
         Residual in volts.
     thermal_voltage : float
@@ -41,6 +43,8 @@ class Point(Protocol):
     def potential(self) -> Floats: ...  # noqa: D102
     @property
     def image(self) -> Floats: ...  # noqa: D102
+    @property
+    def shifted(self) -> Floats: ...  # noqa: D102
     @property
     def distance(self) -> float: ...  # noqa: D102
 
@@ -69,21 +73,35 @@ class Scheme(Protocol):
         """Return the next potential, V, from the last `memory` points, oldest first."""
 
 
+Predictor = Literal["image", "shifted"]
+
+
 @dataclass(frozen=True)
 class Gummel:
-    """The exponential predictor, nothing else: robust near equilibrium, slow at high bias."""
+    """A predictor, nothing else: robust near equilibrium, slow at high bias.
 
+    Parameters
+    ----------
+    predictor : str
+        "image", the exponential one, or "shifted", that of the local density of states.
+    """
+
+    predictor: Predictor = "image"
     memory: int = 1
     patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
-        """Return the image of the last point."""
-        return points[-1].image
+        """Return what the predictor makes of the last point."""
+        return _predicted(points[-1], self.predictor)
+
+
+def _predicted(point: Point, predictor: Predictor) -> Floats:
+    return point.image if predictor == "image" else point.shifted
 
 
 @dataclass(frozen=True)
 class Anderson:
-    """Anderson's acceleration of the exponential predictor: the best linear combination of the last few images.
+    """Anderson's acceleration of a predictor: the best linear combination of what it makes of the last few points.
 
     Anderson, J. ACM 12, 547 (1965), in the least-squares form of Walker & Ni, SIAM J. Numer. Anal. 49, 1715 (2011).
 
@@ -93,15 +111,18 @@ class Anderson:
         Points combined.
     condition : float
         Singular values below this share of the largest are dropped from the least squares.
+    predictor : str
+        As of `Gummel`.
     """
 
     memory: int = 8
     condition: float = 1e-4
+    predictor: Predictor = "image"
     patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the combination of images whose combined step is the smallest."""
-        images = np.stack([point.image.ravel() for point in points])
+        images = np.stack([_predicted(point, self.predictor).ravel() for point in points])
         steps = images - np.stack([point.potential.ravel() for point in points])
         image = images[-1]
         if len(points) > 1:
@@ -160,7 +181,9 @@ class Automatic:
 SCHEMES: Final[dict[str, Scheme]] = {
     "auto": Automatic(),
     "gummel": Gummel(),
+    "gummel-shift": Gummel("shifted"),
     "anderson": Anderson(),
+    "anderson-shift": Anderson(predictor="shifted"),
     "newton": Newton(),
 }
 """Every scheme by name."""

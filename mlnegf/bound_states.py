@@ -48,6 +48,8 @@ class BoundStates:
         Chain of each state.
     energy, occupation : ndarray, (B,)
         eV; 0 to 1.
+    shares : ndarray, (B, 2)
+        Of the source's and the drain's distribution.
     occupation_slope, side_slope : ndarray, (B,)
         Derivative of the occupation by the energy, 1/eV, and by the share of the norm on the source's side.
     wave : ndarray, (B, nx)
@@ -59,15 +61,17 @@ class BoundStates:
     mode: NDArray[np.int64]
     energy: Floats
     occupation: Floats
+    shares: Floats
     occupation_slope: Floats
     side_slope: Floats
     wave: Floats
     norm: Floats
 
-    def density(self, chains: Chains) -> Tensor:
-        """Electrons per nm in every chain, (K, nx)."""
+    def density(self, chains: Chains, occupation: Floats | None = None) -> Tensor:
+        """Electrons per nm in every chain, (K, nx); with another `occupation` (B,) if one is given."""
         density = np.zeros(tuple(chains.onsite.shape))
-        filled = self.occupation * chains.degeneracy.numpy()[self.mode] / self.norm / chains.spacing
+        occupation = self.occupation if occupation is None else occupation
+        filled = occupation * chains.degeneracy.numpy()[self.mode] / self.norm / chains.spacing
         np.add.at(density, self.mode, filled[:, None] * self.wave**2)
         return torch.from_numpy(density)
 
@@ -106,16 +110,19 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> 
             on_one_side = [np.dot(FILLINGS[filling](*edges, share), fermi) for share in (0.0, 1.0)]
             shares = FILLINGS[filling](*edges, side)
             slope = -sum(share * value * (1 - value) for share, value in zip(shares, fermi, strict=True)) / contacts.kT
-            found.append((mode, energy, np.dot(shares, fermi), slope, on_one_side[1] - on_one_side[0], wave, norm))
-    columns = [[row[place] for row in found] for place in range(7)]
+            found.append(
+                (mode, energy, np.dot(shares, fermi), shares, slope, on_one_side[1] - on_one_side[0], wave, norm)
+            )
+    columns = [[row[place] for row in found] for place in range(8)]
     return BoundStates(
         mode=np.array(columns[0], dtype=np.int64),
         energy=np.array(columns[1], dtype=float),
         occupation=np.array(columns[2], dtype=float),
-        occupation_slope=np.array(columns[3], dtype=float),
-        side_slope=np.array(columns[4], dtype=float),
-        wave=np.array(columns[5], dtype=float).reshape(len(found), onsite.shape[1]),
-        norm=np.array(columns[6], dtype=float),
+        shares=np.array(columns[3], dtype=float).reshape(len(found), 2),
+        occupation_slope=np.array(columns[4], dtype=float),
+        side_slope=np.array(columns[5], dtype=float),
+        wave=np.array(columns[6], dtype=float).reshape(len(found), onsite.shape[1]),
+        norm=np.array(columns[7], dtype=float),
     )
 
 

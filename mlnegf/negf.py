@@ -168,7 +168,7 @@ class Charge:
     @cached_property
     def density(self) -> Floats:
         """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
-        return self._on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes))
+        return self.on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes))
 
     @property
     def continuity(self) -> float:
@@ -185,7 +185,7 @@ class Charge:
     def slope(self) -> Floats:
         """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
         slope = local_slope(self.chains, self.contacts, self.injected, self.single, self.bound)
-        return self._on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
+        return self.on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
 
     @cached_property
     def chain_response(self) -> ChainResponse:
@@ -241,9 +241,10 @@ class Charge:
         lines = (self.chain_response.density @ levels[..., None])[..., 0]
         density = torch.einsum("kx,kxc->xc", lines, self.shapes)
         density += (self._polarisation @ energy[..., None])[..., 0]
-        return self._on_grid(density), float((self.chain_response.current * levels).sum())
+        return self.on_grid(density), float((self.chain_response.current * levels).sum())
 
-    def _on_grid(self, values: Tensor) -> Floats:
+    def on_grid(self, values: Tensor) -> Floats:
+        """Lay values (nx, C) of `grid.channel_cells` on the folded grid, zero elsewhere: (nx, cells)."""
         grid = self.negf.device.grid
         folded = np.zeros((len(grid.x), len(grid.images)))
         folded[:, grid.channel_cells] = values.numpy()
@@ -267,7 +268,7 @@ class MixedCharge(Charge):
     @cached_property
     def density(self) -> Floats:
         """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
-        return self._on_grid(self.coupled.density)
+        return self.on_grid(self.coupled.density)
 
     @property
     def current(self) -> float:

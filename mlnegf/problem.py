@@ -14,8 +14,9 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.negf import Charge, Negf
-from mlnegf.poisson import Poisson, Screened
+from mlnegf.poisson import Density, Poisson, Screened
 from mlnegf.semiclassical import quasi_fermi_level, semiclassical_density
+from mlnegf.shift import shifted_density
 
 
 @dataclass
@@ -103,6 +104,12 @@ class Problem:
         self.work.charge_evaluations += 1
         return Point(self, potential, self.negf(potential, self.drain))
 
+    def predicted(self, density: Density, start: Floats, tolerance: float) -> Floats:
+        """Solve Poisson's equation with a density n(φ), from a start."""
+        potential, solves = self.poisson.solve(density, self.gate_potential, start, tolerance)
+        self.work.poisson_solves += solves
+        return potential
+
     def exponential(self, density: Floats, about: Floats, tolerance: float = 1e-7) -> Floats:
         """Solve Poisson's equation with the density n exp((φ − φ₀)/kT) of `density` at the potential `about`.
 
@@ -114,18 +121,13 @@ class Problem:
             values = density * np.exp(np.clip((potential - about) / kT, -60, 60))
             return values, values / kT
 
-        potential, solves = self.poisson.solve(predicted, self.gate_potential, about, tolerance)
-        self.work.poisson_solves += solves
-        return potential
+        return self.predicted(predicted, about, tolerance)
 
     def semiclassical(self) -> Floats:
         """Potential with the charge of locally filled, undistorted subbands."""
         level = quasi_fermi_level(self.device, self.drain)
         density = semiclassical_density(self.device, self.negf.basis, level)
-        start = np.full(self.poisson.donors.shape, self.neutral_potential())
-        potential, solves = self.poisson.solve(density, self.gate_potential, start)
-        self.work.poisson_solves += solves
-        return potential
+        return self.predicted(density, np.full(self.poisson.donors.shape, self.neutral_potential()), 1e-7)
 
     def neutral_potential(self) -> float:
         """Uniform potential that makes the source's section neutral, V."""
@@ -203,6 +205,12 @@ class Point:
         """The potential that the exponential predictor makes of this charge: the Gummel map."""
         # A thousandth of the step is more than any scheme can use.
         return self.problem.exponential(self.charge.density, self.potential, max(1e-7, 1e-3 * self.distance))
+
+    @cached_property
+    def shifted(self) -> Floats:
+        """The potential that the predictor of `shift` makes of this charge."""
+        tolerance = max(1e-7, 1e-3 * self.distance)
+        return self.problem.predicted(shifted_density(self.charge, self.potential), self.potential, tolerance)
 
     def correct(self, tolerance: float) -> Correction:
         """Solve ∂R/∂φ δ = −R by GMRES on matrix-free products, each followed by one multigrid cycle.
