@@ -52,8 +52,9 @@ class System:
         left_lead: Lead | Sequence[Any],
         right_lead: Lead | Sequence[Any],
         overlap: Sequence[Any] | None = None,
+        device: str | torch.device | None = None,
     ) -> "System":
-        """Check the blocks and bring them to one type.
+        """Check the blocks and bring them to one type and `device`.
 
         Raises
         ------
@@ -99,7 +100,7 @@ class System:
                     f"transport: {name} differs from its adjoint by {skew:.1e}, expected Hermitian blocks."
                 )
         kind = torch.complex128 if any(value.is_complex() for value in given.values()) else torch.float64
-        tensors = {name: value.to(kind) for name, value in given.items()}
+        tensors = {name: value.to(device, kind) for name, value in given.items()}
 
         def lead_of(side: str) -> Lead:
             names = ("onsite", "hopping", "overlap", "overlap_hopping")
@@ -133,7 +134,7 @@ class Elimination:
         plain = system.overlap_upper is None and bool((torch.diag_embed(along) == system.upper).all())
         self.along = along if plain else None
         self.inverses: list[Tensor] = []
-        inverse = torch.empty(0)
+        inverse = energy
         for n in range(len(system.diagonal)):
             matrix = self._diagonal(n)
             if n and self.along is not None:
@@ -184,7 +185,7 @@ class Elimination:
         """Solve for the columns of [W_L W_R], (Q, sites, block, p), and tell the relative residual left, (Q,)."""
         source = sources(len(self.inverses), left, right).to(self.energy.dtype)
         if source.shape[-1] == 0:
-            return source, torch.zeros(len(source), dtype=torch.float64)
+            return source, torch.zeros(len(source), dtype=torch.float64, device=source.device)
         size = source.abs().amax((1, 2, 3)).clamp_min(1e-300)
         solution = self._substitute(source)
         left_over = source - self._apply(solution)
@@ -240,11 +241,11 @@ def banded(energy: float, system: System, left: SelfEnergy, right: SelfEnergy) -
     sites, block, _ = system.diagonal.shape
     width = 2 * block - 1
     band = np.zeros((2 * width + 1, sites * block), dtype=np.complex128)
-    unit = torch.eye(block, dtype=torch.complex128)
+    unit = torch.eye(block, dtype=torch.complex128, device=system.diagonal.device)
 
     def put(row: int, column: int, values: Tensor) -> None:
         i, j = np.meshgrid(np.arange(block) + row * block, np.arange(block) + column * block, indexing="ij")
-        band[width + i - j, j] += values.numpy()
+        band[width + i - j, j] += values.cpu().numpy()
 
     for n in range(sites):
         overlap = unit if system.overlap is None else system.overlap[n]
@@ -257,7 +258,7 @@ def banded(energy: float, system: System, left: SelfEnergy, right: SelfEnergy) -
             put(n + 1, n, -link.mH)
     put(0, 0, -left.matrix[0])
     put(sites - 1, sites - 1, -right.matrix[0])
-    source = sources(sites, left, right)[0].reshape(sites * block, -1).to(torch.complex128).numpy()
+    source = sources(sites, left, right)[0].reshape(sites * block, -1).to(torch.complex128).cpu().numpy()
     try:
         solution = solve_banded((width, width), band, source)
     except np.linalg.LinAlgError:

@@ -150,8 +150,8 @@ def _decimated(energies: Tensor, lead: Lead, side: str, broadening: float) -> Te
     again = inside @ torch.linalg.inv_ex(inverse - sigma).inverse @ outside
     wrong = (again - sigma).abs().amax((-2, -1)) / (inside.abs().amax((-2, -1)) + 1e-300)
     for n in torch.nonzero(~(wrong < 1e-9))[:, 0].tolist():
-        more = 1j * broadening * (overlap * torch.linalg.matrix_norm(hopping, 2)).numpy()
-        parts = [part[n].resolve_conj().numpy() for part in (inverse, inside, outside)]
+        more = 1j * broadening * (overlap * torch.linalg.matrix_norm(hopping, 2)).cpu().numpy()
+        parts = [part[n].resolve_conj().cpu().numpy() for part in (inverse, inside, outside)]
         tries = (_from_modes(parts[0] + factor * more, *parts[1:]) for factor in (0, 1e2, 1e4))
         found = next((solved for solved in tries if solved is not None), None)
         if found is None:

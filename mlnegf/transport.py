@@ -163,6 +163,7 @@ def transmission(
     right_lead: Lead | Sequence[Any],
     overlap: Sequence[Any] | None = None,
     broadening: float = 1e-10,
+    device: str | torch.device | None = None,
 ) -> Any:
     """Transmission T = Tr Γ_L G Γ_R G† at every energy.
 
@@ -181,14 +182,16 @@ def transmission(
         ⟨n|S|n⟩ and ⟨n|S|n+1⟩ of the device.
     broadening : float
         Of leads without a closed form, see `leads.self_energy`.
+    device : str or torch.device, optional
+        Where to work, such as "cuda"; unless given, where the tensors are.
 
     Returns
     -------
     array, (Q,)
-        A tensor if `energies` or `diagonal` is one, otherwise a NumPy array.
+        A tensor, where the work was done, if `energies` or `diagonal` is one, otherwise a NumPy array.
     """
-    points = _points(energies, broadening)
-    system = System.of(diagonal, upper, left_lead, right_lead, overlap)
+    system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
+    points = _points(energies, broadening).to(system.diagonal.device)
     parts = [states.transmission for _, states in scattering_states(points, system, broadening)]
     return _like(torch.cat(parts), energies, diagonal)
 
@@ -201,6 +204,7 @@ def density_of_states(
     right_lead: Lead | Sequence[Any],
     overlap: Sequence[Any] | None = None,
     broadening: float = 1e-10,
+    device: str | torch.device | None = None,
 ) -> Any:
     """Local density of states injected by the left and by the right lead, for the same arguments as `transmission`.
 
@@ -210,8 +214,8 @@ def density_of_states(
         diag(G Γ G†)/2π of the left and of the right lead, states per energy and orbital, one spin. States bound
         below both leads are not injected and not in it. With overlaps this is the part of the orbital, not Mulliken's.
     """
-    points = _points(energies, broadening)
-    system = System.of(diagonal, upper, left_lead, right_lead, overlap)
+    system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
+    points = _points(energies, broadening).to(system.diagonal.device)
     parts = [
         torch.stack([states.left_injected, states.right_injected])
         for _, states in scattering_states(points, system, broadening)
@@ -265,4 +269,4 @@ def _points(energies: Any, broadening: float) -> Tensor:
 
 
 def _like(values: Tensor, *given: Any) -> Any:
-    return values if any(isinstance(value, Tensor) for value in given) else values.detach().numpy()
+    return values if any(isinstance(value, Tensor) for value in given) else values.detach().cpu().numpy()

@@ -435,3 +435,16 @@ def test_a_lattice_is_exact_to_the_last_digit() -> None:
     t = float(np.float32(0.5) / 5)
     assert float(system.diagonal[0, 0, 0]) == pytest.approx(6 * t, abs=1e-16)
     assert float(system.diagonal[0, 0, 1]) == -t
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("closed", [True, False], ids=["closed form", "decimation"])
+def test_a_gpu_finds_the_same(closed: bool) -> None:
+    chance = np.random.default_rng(0)
+    blocks = chance.normal(size=(12, 6, 6))
+    blocks = blocks + blocks.transpose(0, 2, 1)
+    hopping = -np.eye(6) if closed else -np.eye(6) + 0.1 * chance.normal(size=(6, 6))
+    upper, lead, energies = np.broadcast_to(hopping, (11, 6, 6)), (blocks[0], hopping), np.linspace(-1.0, 1.0, 9)
+    for quantity in (transmission, density_of_states):
+        here, there = (quantity(energies, blocks, upper, lead, lead, device=device) for device in ("cpu", "cuda"))
+        assert_allclose(there, here, rtol=1e-9, atol=1e-11)
