@@ -135,51 +135,57 @@ class ScatteringStates:
     scattering: Tensor | None = None
 
     @cached_property
-    def scale(self) -> Tensor:
-        """1/|D|², (Q,)."""
-        return 1 / _square(self.determinant)
+    def from_left(self) -> Tensor:
+        """G(x, 0) = v/D, (Q, nx); where u and v grow to 1e200 their squares could not be formed, these can."""
+        return self.v / self.determinant[:, None]
+
+    @cached_property
+    def from_right(self) -> Tensor:
+        """G(x, nx − 1) = u/D, (Q, nx)."""
+        return self.u / self.determinant[:, None]
 
     @cached_property
     def left_injected(self) -> Tensor:
         """Diagonal of A₁ = G Γ₁ G†, (Q, nx), 1/eV."""
         if self.scattering is None:
-            return _square(self.v) * (self.left.gamma * self.scale)[:, None]
+            return _square(self.from_left) * self.left.gamma[:, None]
         weights = contact_weights(self.scattering, self.u.shape[1]).flip(-1)
-        mirrored = _injected_from_the_right(self.v.flip(-1), self.u.flip(-1), weights[0])
-        return mirrored.flip(-1) * (self.left.gamma * self.scale)[:, None]
+        mirrored = sent_back(self.v.flip(-1), self.u.flip(-1), self.determinant, weights[0])
+        return mirrored.flip(-1) * self.left.gamma[:, None]
 
     @cached_property
     def right_injected(self) -> Tensor:
         """Diagonal of A₂ = G Γ₂ G†, (Q, nx), 1/eV."""
         if self.scattering is None:
-            return _square(self.u) * (self.right.gamma * self.scale)[:, None]
+            return _square(self.from_right) * self.right.gamma[:, None]
         weights = contact_weights(self.scattering, self.u.shape[1])
-        return _injected_from_the_right(self.u, self.v, weights[1]) * (self.right.gamma * self.scale)[:, None]
+        return sent_back(self.u, self.v, self.determinant, weights[1]) * self.right.gamma[:, None]
 
     @cached_property
     def transmission(self) -> Tensor:
         """T = Tr Γ₁ G Γ₂ G†, side chains included, (Q,)."""
-        through = self.left.gamma * self.right.gamma * self.scale
         if self.scattering is None:
-            return through
-        left, right = contact_weights(self.scattering, self.u.shape[1])
-        found: Tensor = through * (_square(self.u) @ left) * (_square(self.v) @ right)
+            return self.left.gamma * self.right.gamma * (1 / self.determinant.abs()).square()
+        left, _ = contact_weights(self.scattering, self.u.shape[1])
+        found: Tensor = self.left.gamma * (self.right_injected @ left)
         return found
 
     def density_of_states(self) -> Tensor:
         """Return the diagonal of A = i(G − G†), (Q, nx), 1/eV; it equals A₁ + A₂ wherever a contact injects."""
-        return -2 * (self.u * self.v / self.determinant[:, None]).imag
+        return -2 * (self.u * self.from_left).imag
 
     def bond_current(self, hopping: Tensor) -> Tensor:
         """Transmission through every bond of the wave from the left lead, (Q, nx − 1); ballistic: all equal T."""
         flux = 2 * hopping[:, None] * (self.v[:, :-1].conj() * self.v[:, 1:]).imag
-        return flux * (self.left.gamma * self.scale)[:, None]
+        return flux * (self.left.gamma * (1 / self.determinant.abs()).square())[:, None]
 
 
-def _injected_from_the_right(u: Tensor, v: Tensor, weights: Tensor) -> Tensor:
-    """Σ_x' c(x') |u(x_<) v(x_>)|², (Q, nx)."""
-    behind, ahead = weights * _square(v), weights * _square(u)
-    found: Tensor = _square(u) * from_here_on(behind) + _square(v) * before(ahead)
+def sent_back(u: Tensor, v: Tensor, determinant: Tensor, weights: Tensor) -> Tensor:
+    """Σ_x' c(x') |G(x, x')|² of the right contact's weights, (Q, nx)."""
+    scaled = u / determinant[:, None]
+    ahead = before(weights * _square(scaled))
+    beside = torch.where(ahead > 0, _square(v), 0.0) * ahead
+    found: Tensor = _square(scaled) * from_here_on(weights * torch.where(weights > 0, _square(v), 0.0)) + beside
     return found
 
 

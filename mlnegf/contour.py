@@ -43,7 +43,7 @@ class Resolvent:
     @property
     def diagonal(self) -> Tensor:
         """G(x, x), (Q, nx), 1/eV."""
-        return self.u * self.v / self.determinant[:, None]
+        return self.u * (self.v / self.determinant[:, None])
 
 
 def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> Resolvent:

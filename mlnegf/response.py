@@ -26,6 +26,7 @@ from mlnegf.chains import (
     by_mode,
     from_here_on,
     per_state,
+    sent_back,
 )
 from mlnegf.contacts import Contacts
 from mlnegf.contour import OneFilling, occupation
@@ -140,25 +141,23 @@ class _Beyond:
         u, v, left, right = states.u[part], states.v[part], states.left[part], states.right[part]
         if not left_is_low:
             u, v, left, right, weights = v.flip(-1), u.flip(-1), right, left, weights.flip(0, 1)
-        scale, normal = states.scale[part][:, None], 2 / states.determinant[part][:, None]
-        uu, vv, cross = u.abs().square() * scale, v.abs().square() * scale, u.conj() * v * scale
+        determinant = states.determinant[part][:, None]
+        from_left, from_right = v / determinant, u / determinant
+        uu, cross, uv = from_right.abs().square(), from_right.conj() * from_left, 2 * u * from_left
         if not scatters:
-            upper = ((uu, u * v * normal),)
-            lower = ((cross, u.square() * normal),)
-            return _Beyond(upper, lower, uu, left, right, weights[0])
-        c = weights[1]
-        behind = from_here_on(c * v.abs().square())
-        ahead, mixed = before(c * u.abs().square()), before(c * (u * v.conj()))
+            return _Beyond(((uu, uv),), ((cross, 2 * u * from_right),), uu, left, right, weights[0])
+        # Sums over the right contact's sites; u is large there and v of order one.
+        c, size = weights[1], determinant.abs()
+        behind = from_here_on(c * torch.where(c > 0, v.abs().square(), 0.0))
+        ahead, mixed = before(c * uu), before(c * (u * v.conj()))
+        upper_tail, lower_tail = u * v.conj() * ahead - uu * mixed, u * from_right * mixed.conj() / determinant.conj()
         return _Beyond(
-            upper=(
-                (uu, (u * v * behind + v.square() * mixed) * normal),
-                (cross.conj() * ahead - uu * mixed, v.square() * normal),
-            ),
+            upper=((uu, uv * behind + 2 * v * from_left * mixed), (upper_tail, 2 * v * from_left)),
             lower=(
-                (cross * behind + vv * mixed.conj(), u.square() * normal),
-                (vv, (u * v * ahead - u.square() * mixed.conj()) * normal),
+                (cross * behind + from_left.abs().square() * mixed.conj(), 2 * u * from_right),
+                (v.abs() * from_left.abs(), 2 * (u * v * ahead - lower_tail) * (size / determinant)),
             ),
-            diagonal=uu * behind + vv * ahead,
+            diagonal=sent_back(u, v, states.determinant[part], c),
             left=left,
             right=right,
             left_weights=weights[0],
@@ -223,7 +222,7 @@ def _add_single(density: Tensor, chains: Chains, contacts: Contacts, single: One
     for mode, part in _by_subband(points):
         determinant = green.determinant[part][:, None]
         u, v = green.u[part], green.v[part]
-        uu, vv, diagonal = u.square() / determinant, v.square() / determinant, u * v / determinant
+        uu, vv, diagonal = u * (u / determinant), v * (v / determinant), u * (v / determinant)
         left, right = filled[part][:, None] * vv, filled[part][:, None] * uu
         kernel = torch.tril((left.T @ uu).imag) + torch.triu((right.T @ vv).imag, diagonal=1)
         # The energies follow the lower edge; the lead at each end moves against them with its own.

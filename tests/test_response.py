@@ -56,6 +56,23 @@ def test_chain_response_is_the_derivative(
     assert min(errors) < 1e-6
 
 
+@pytest.mark.parametrize("scattering", [False, True], ids=["ballistic", "scattering"])
+def test_a_long_closed_channel_does_not_overflow(scattering: bool) -> None:
+    """Under 160 nm of barrier waves grow to 1e190, and their squares beyond what a number can hold."""
+    x = (np.arange(800) + 0.5) * 0.25
+    onsite = torch.as_tensor(np.where((x > 20) & (x < 180), 0.35, -0.1) - 0.2 * (x > 100))[None]
+    onsite = onsite + 0.01 * torch.as_tensor(np.cos(x / 9))
+    leak = torch.as_tensor(np.stack([x < 15, x > 185]) * 0.05) if scattering else None
+    hopping, degeneracy = hopping_energy(torch.tensor([0.91]), 0.25).double(), torch.tensor([4.0], dtype=torch.float64)
+    chains = [Chains(onsite + sign * 1e-4, hopping, 0.25, degeneracy, leak) for sign in (0, 1, -1)]
+    contacts = Contacts(0.0, -0.2, 0.02585)
+    solved = [(inject(c, contacts, 1.5, 1e-8), charge_of_one(c, contacts, 1.5, 1e-8)) for c in chains]
+    response = chain_response(chains[0], contacts, *solved[0], bound_states(chains[0], contacts))
+    after, before = (parts[0].density + parts[1].density for parts in solved[1:])
+    exact = (after - before)[0] / 2e-4
+    assert float((response.density[0].sum(1) - exact).abs().max() / exact.abs().max()) < 1e-3
+
+
 @pytest.mark.parametrize("path", [None, 4.0])
 def test_device_response_is_the_derivative(path: float | None) -> None:
     device = Device(
