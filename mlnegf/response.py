@@ -150,7 +150,7 @@ class _Beyond:
         c, size = weights[1], determinant.abs()
         behind = from_here_on(c * torch.where(c > 0, v.abs().square(), 0.0))
         ahead, mixed = before(c * uu), before(c * (u * v.conj()))
-        upper_tail, lower_tail = u * v.conj() * ahead - uu * mixed, u * from_right * mixed.conj() / determinant.conj()
+        upper_tail, lower_tail = u * v.conj() * ahead - uu * mixed, u * (from_right * (mixed / determinant).conj())
         return _Beyond(
             upper=((uu, uv * behind + 2 * v * from_left * mixed), (upper_tail, 2 * v * from_left)),
             lower=(

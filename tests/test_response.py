@@ -66,9 +66,12 @@ def test_a_long_closed_channel_does_not_overflow(scattering: bool) -> None:
     hopping, degeneracy = hopping_energy(torch.tensor([0.91]), 0.25).double(), torch.tensor([4.0], dtype=torch.float64)
     chains = [Chains(onsite + sign * 1e-4, hopping, 0.25, degeneracy, leak) for sign in (0, 1, -1)]
     contacts = Contacts(0.0, -0.2, 0.02585)
-    solved = [(inject(c, contacts, 1.5, 1e-8), charge_of_one(c, contacts, 1.5, 1e-8)) for c in chains]
-    response = chain_response(chains[0], contacts, *solved[0], bound_states(chains[0], contacts))
-    after, before = (parts[0].density + parts[1].density for parts in solved[1:])
+    solved = [
+        (c, contacts, inject(c, contacts, 1.5, 1e-8), charge_of_one(c, contacts, 1.5, 1e-8), bound_states(c, contacts))
+        for c in chains
+    ]
+    response = chain_response(*solved[0])
+    after, before = (charge(*parts) for parts in solved[1:])
     exact = (after - before)[0] / 2e-4
     assert float((response.density[0].sum(1) - exact).abs().max() / exact.abs().max()) < 1e-3
 
