@@ -182,20 +182,24 @@ def coupling(solution: Solution) -> Coupling:
 
 
 def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
-    """Follow the guess; if it leads nowhere and the scheme may, start again from ever safer places."""
+    """Follow the guess; if it leads nowhere and the scheme may, start again from ever safer places.
+
+    None but the last may spend more than half of the solves that are left.
+    """
     run = iterate(problem, guess(problem), scheme, limits)
-    ways: dict[str, Callable[[], Run]] = {
-        "semiclassically": lambda: iterate(problem, Semiclassical()(problem), scheme, limits),
-        f"at {HOTTEST:g} K, cooling the device": lambda: from_warmth(problem, scheme, limits),
-        "from the closed channel, raising the gate voltage": lambda: from_off_state(problem, scheme, limits),
+    ways: dict[str, Callable[[Limits], Run]] = {
+        "semiclassically": lambda some: iterate(problem, Semiclassical()(problem), scheme, some),
+        "from the closed channel, raising the gate voltage": lambda some: from_off_state(problem, scheme, some),
+        f"at {HOTTEST:g} K, cooling the device": lambda some: from_warmth(problem, scheme, some),
     }
-    for name, way in ways.items():
-        if limits.patience is None or run.ended in ("converged", "over"):
+    if isinstance(guess, Semiclassical):
+        del ways["semiclassically"]
+    for left, (name, way) in zip(range(len(ways) - 1, -1, -1), ways.items(), strict=True):
+        rest = limits.solves - problem.work.charge_evaluations
+        if limits.patience is None or run.converged or rest <= 0:
             break
-        if name == "semiclassically" and isinstance(guess, Semiclassical):
-            continue
         note = f"the start led nowhere in {len(run.history)} NEGF solves; started again, {name}"
-        again = way()
+        again = way(replace(limits, solves=limits.solves - (rest // 2 if left else 0)))
         run = replace(again, history=run.history + again.history, notes=(*run.notes, note, *again.notes))
     return run
 
