@@ -24,7 +24,7 @@ from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.leads import Lead
 from mlnegf.materials import Valley
-from mlnegf.quadrature import GAUSS, KRONROD, NODES, EnergyPoints, Panels, refine
+from mlnegf.quadrature import EnergyPoints, Panels, nodes_of, refine
 from mlnegf.subbands import TransverseBasis, kinetic_operator, project
 from mlnegf.transport import scattering_states
 from mlnegf.units import CONDUCTANCE_QUANTUM, HBAR2_OVER_2M0
@@ -81,15 +81,12 @@ class CoupledCharge:
         Electrons on `grid.channel_cells`, nm⁻³.
     current : float
         A.
-    energies : int
-        Energies of the last panels, of all families.
     quadrature_error : float
         Σ over panels of |Kronrod − Gauss|, electrons per nm.
     """
 
     density: Tensor
     current: float
-    energies: int
     quadrature_error: float
 
 
@@ -115,20 +112,20 @@ def coupled_charge(
         As in `chains.inject`.
     """
     density = torch.zeros_like(energy)
-    current, error, count = 0.0, 0.0, 0
+    current, error = 0.0, 0.0
     for family, functions in enumerate(basis.functions):
         system = family_system(basis, energy, spacing, family)
         electrons = 2 * float(basis.degeneracy[family])
         scale = electrons / (2 * torch.pi * spacing)
-        matrix, flux, unsure, solved = _family(system, contacts, density_scale / scale * tolerance)
+        matrix, flux, unsure = _family(system, contacts, density_scale / scale * tolerance)
         density += scale * torch.einsum("cm,xmn,cn->xc", functions, matrix, functions)
         current += electrons / 2 * CONDUCTANCE_QUANTUM * flux
-        error, count = error + scale * unsure, count + solved
-    return CoupledCharge(density, current, count, error)
+        error += scale * unsure
+    return CoupledCharge(density, current, error)
 
 
-def _family(system: System, contacts: Contacts, tolerance: float) -> tuple[Tensor, float, float, int]:
-    """∫ of the filled spectral function (nx, M, M), eV · 1/eV; of T (f_S − f_D), eV; the error left; energies."""
+def _family(system: System, contacts: Contacts, tolerance: float) -> tuple[Tensor, float, float]:
+    """∫ of the filled spectral function (nx, M, M), eV · 1/eV; of T (f_S − f_D), eV; the error left."""
     t = float(system.left.uniform_hopping or 0.0)
     edges = [torch.linalg.eigvalsh(lead.onsite) - 2 * t for lead in (system.left, system.right)]
     left_is_low = bool(edges[0][0] <= edges[1][0])
@@ -137,12 +134,12 @@ def _family(system: System, contacts: Contacts, tolerance: float) -> tuple[Tenso
     top = max(reference, other) + 30 * contacts.kT
     matrix = torch.zeros_like(system.diagonal)
     if bottom >= top:
-        return matrix, 0.0, 0.0, 0
-    equilibrium, unsure, solved = _equilibrium(system, reference, contacts.kT, bottom, tolerance)
+        return matrix, 0.0, 0.0
+    equilibrium, unsure = _equilibrium(system, reference, contacts.kT, bottom, tolerance)
     matrix += equilibrium
     starts = max(float(edges[0][0]), float(edges[1][0]))
     if starts >= top or reference == other:
-        return matrix, 0.0, unsure, solved
+        return matrix, 0.0, unsure
     inside = torch.cat([edge[(edge > starts) & (edge < top)] for edge in edges])
     breaks = torch.sort(torch.cat([torch.tensor([starts, top], dtype=inside.dtype), inside])).values
     low, high = breaks[:-1], breaks[1:]
@@ -151,11 +148,9 @@ def _family(system: System, contacts: Contacts, tolerance: float) -> tuple[Tenso
 
     def place(panels: Panels) -> EnergyPoints:
         """E = low + (high − low) sin²θ between neighbouring edges."""
-        nodes, kronrod, gauss = (torch.as_tensor(rule) for rule in (NODES, KRONROD, GAUSS))
-        half = ((panels.stop - panels.start) / 2)[:, None]
-        theta = ((panels.start + panels.stop) / 2)[:, None] + half * nodes
+        theta, kronrod, gauss = nodes_of(panels)
         gap = (high - low)[panels.mode][:, None]
-        slope = half * gap * torch.sin(2 * theta)
+        slope = gap * torch.sin(2 * theta)
         energy = low[panels.mode][:, None] + gap * torch.sin(theta).square()
         return EnergyPoints(panels.mode, energy, kronrod * slope, gauss * slope)
 
@@ -187,10 +182,10 @@ def _family(system: System, contacts: Contacts, tolerance: float) -> tuple[Tenso
     rough, _ = integrate(points, points.gauss_weight)
     left_over = float((found - rough).diagonal(dim1=-2, dim2=-1).sum(-1).abs().amax(-1).sum())
     sign = -1.0 if left_is_low else 1.0  # `flux` counts what the other contact sends; the current, what the source does
-    return matrix + found.sum(0), sign * float(flux.sum()), unsure + left_over, solved + points.energy.numel()
+    return matrix + found.sum(0), sign * float(flux.sum()), unsure + left_over
 
 
-def _equilibrium(system: System, level: float, kT: float, bottom: float, tolerance: float) -> tuple[Tensor, float, int]:
+def _equilibrium(system: System, level: float, kT: float, bottom: float, tolerance: float) -> tuple[Tensor, float]:
     """−2 Im ∫ G f dE up a vertical line below all states and along a horizontal one past four poles of f."""
     poles = 4
     height = 2 * torch.pi * kT * poles
@@ -201,10 +196,7 @@ def _equilibrium(system: System, level: float, kT: float, bottom: float, toleran
     first = Panels(torch.arange(len(path) - 1), path[:-1], path[1:])
 
     def place(panels: Panels) -> EnergyPoints:
-        nodes, kronrod, gauss = (torch.as_tensor(rule) for rule in (NODES, KRONROD, GAUSS))
-        half = ((panels.stop - panels.start) / 2)[:, None]
-        energy = ((panels.start + panels.stop) / 2)[:, None] + half * nodes
-        return EnergyPoints(panels.mode, energy, half * kronrod, half * gauss)
+        return EnergyPoints(panels.mode, *nodes_of(panels))
 
     def integrate(points: EnergyPoints) -> tuple[Tensor, Tensor]:
         """Kronrod's matrices (P, nx, M, M) and the diagonal of their difference from Gauss's."""
@@ -220,10 +212,9 @@ def _equilibrium(system: System, level: float, kT: float, bottom: float, toleran
         return -2 * found.imag, 2 * difference.imag.sum(-1).abs().amax(-1)
 
     total = torch.zeros_like(system.diagonal)
-    panels, left_over, solved = first, 0.0, 0
+    panels, left_over = first, 0.0
     for depth in range(8):
         found, change = integrate(place(panels))
-        solved += change.numel() * len(NODES)
         failing = (change > tolerance) & (depth < 7)
         total += found[~failing].sum(0)
         left_over += float(change[~failing].sum())
@@ -234,4 +225,4 @@ def _equilibrium(system: System, level: float, kT: float, bottom: float, toleran
         [complex(level, (2 * n + 1) * torch.pi * kT) for n in range(poles)], dtype=torch.complex128
     )
     residues = (-2j * torch.pi * kT * green_blocks(matsubara, system)).sum(0)
-    return total - 2 * residues.imag, left_over, solved + poles
+    return total - 2 * residues.imag, left_over

@@ -43,7 +43,7 @@ NODES, KRONROD, GAUSS = _gauss_kronrod()
 
 @dataclass(frozen=True, eq=False)
 class Panels:
-    """Intervals of q or θ; every array has one entry a panel.
+    """Intervals of the variable integrated over; every array has one entry a panel.
 
     Attributes
     ----------
@@ -106,8 +106,8 @@ ABOVE = (0.0, 0.003, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
 RAMP = (0.0, 0.003, 0.5, 1.0)
 
 
-def _nodes(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
-    """Variable (P, 15), Kronrod and Gauss weights without dE."""
+def nodes_of(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the variable (P, 15), and Kronrod's and Gauss's weights without dE."""
     nodes, kronrod, gauss = (torch.as_tensor(rule, dtype=panels.start.dtype) for rule in (NODES, KRONROD, GAUSS))
     half = ((panels.stop - panels.start) / 2)[:, None]
     return (panels.start + panels.stop)[:, None] / 2 + half * nodes, half * kronrod, half * gauss
@@ -115,7 +115,7 @@ def _nodes(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
 
 def above(panels: Panels, high: Tensor) -> EnergyPoints:
     """Place the points of panels in q, E = E_high + q²; `high` (K,) in eV."""
-    q, kronrod, gauss = _nodes(panels)
+    q, kronrod, gauss = nodes_of(panels)
     return EnergyPoints(panels.mode, high[panels.mode][:, None] + q.square(), kronrod * 2 * q, gauss * 2 * q)
 
 
@@ -124,7 +124,7 @@ def off_axis(panels: Panels, low: Tensor, height: float) -> EnergyPoints:
 
     `low` (K,) is E_low and `height` η, eV. No panel may hold π/2 inside.
     """
-    s, kronrod, gauss = _nodes(panels)
+    s, kronrod, gauss = nodes_of(panels)
     ramp = s <= torch.pi / 2
     corner = complex(height, height)
     along = torch.where(ramp, 0.0, s - torch.pi / 2) * height

@@ -217,7 +217,7 @@ def test_the_reported_error_bounds_the_true_one_with_narrow_resonances(seed: int
     assert single.unresolved == 0.0
     total = single.density + injected.density + bound_states(chains, contacts).density(chains)
     system = _uniform((torch.as_tensor(onsite) + 2 * HOPPING)[:, None, None], HOPPING)
-    matrix, left_over, _ = _equilibrium(system, level, contacts.kT, float(onsite.min()), 1e-9)
+    matrix, left_over = _equilibrium(system, level, contacts.kT, float(onsite.min()), 1e-9)
     exact = 4 / (2 * np.pi * SPACING) * matrix[:, 0, 0]
     bound = single.quadrature_error + injected.quadrature_error + left_over
     assert float((total[0] - exact).abs().max()) <= bound + 1e-9
