@@ -7,7 +7,7 @@ Filled by a Fermi function f, the spectral function A = −2 Im G = A₁ + A₂ 
 and the path may leave the real axis: G has no poles above it, f none below μ + iπkT. A state in a well behind
 barriers, a resonance too narrow for any grid on the real axis, costs nothing there. f is that of the contact with the
 lower edge, which injects alone up to the other's edge; what the other one adds, A_high (f_high − f_low), is left to
-`chains.inject`. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993 (1982); Brandbyge et al., Phys. Rev. B 65,
+`injection.inject`. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993 (1982); Brandbyge et al., Phys. Rev. B 65,
 165401 (2002), who split the charge of a biased device so.)
 """
 
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf.chains import Chains, by_mode, per_state, reach, recursion
+from mlnegf.chains import Chains, recursion
 from mlnegf.contacts import Contacts
+from mlnegf.injection import by_mode, per_state, reach
 from mlnegf.quadrature import EnergyPoints, Panels, off_axis, off_axis_panels, refine
 
 Tensor = torch.Tensor
@@ -80,7 +81,7 @@ class OneFilling:
     resolvent : Resolvent
         At all points, panel by panel.
     quadrature_error, unresolved : float
-        As in `chains.Injected`.
+        As in `injection.Injected`.
     """
 
     density: Tensor
@@ -91,7 +92,7 @@ class OneFilling:
 
 
 def charge_of_one(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> OneFilling:
-    """Integrate the charge that one contact would fill; arguments as in `chains.inject`."""
+    """Integrate the charge that one contact would fill; arguments as in `injection.inject`."""
     low, _, _ = reach(chains, contacts)
     height = torch.pi / 2 * contacts.kT  # half way to the first pole of f
     stop = _level(chains, contacts) + 30 * contacts.kT

@@ -109,7 +109,7 @@ def coupled_charge(
     spacing : float
         Of the slices, nm.
     density_scale, tolerance : float
-        As in `chains.inject`.
+        As in `injection.inject`.
     """
     density = torch.zeros_like(energy)
     current, error = 0.0, 0.0

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from mlnegf.bound_states import BoundStates, bound_states
-from mlnegf.chains import Chains, Injected, hopping_energy, inject
+from mlnegf.chains import Chains, hopping_energy
 from mlnegf.contacts import Contacts
 from mlnegf.contour import OneFilling, charge_of_one
 from mlnegf.coupled import CoupledCharge, coupled_charge
 from mlnegf.device import Device
 from mlnegf.grid import Floats
+from mlnegf.injection import Injected, inject
 from mlnegf.response import ChainResponse, chain_response, local_slope
 from mlnegf.subbands import (
     Subbands,
@@ -37,7 +38,7 @@ class Negf:
     filling : str
         Rule of `bound_states.FILLINGS`.
     tolerance : float
-        Of the energy quadrature, see `chains.inject`.
+        Of the energy quadrature, see `injection.inject`.
     left_out : float
         Largest share of the charge that subbands may hold and still be dropped.
     modes : str

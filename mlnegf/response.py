@@ -16,20 +16,10 @@ import numpy as np
 import torch
 
 from mlnegf.bound_states import BoundStates, self_energy, shift
-from mlnegf.chains import (
-    Chains,
-    Injected,
-    Lead,
-    ScatteringStates,
-    before,
-    beyond,
-    by_mode,
-    from_here_on,
-    per_state,
-    sent_back,
-)
+from mlnegf.chains import Chains, Lead, ScatteringStates, before, from_here_on, sent_back
 from mlnegf.contacts import Contacts
 from mlnegf.contour import OneFilling, occupation
+from mlnegf.injection import Injected, beyond, by_mode, per_state
 from mlnegf.quadrature import EnergyPoints
 from mlnegf.units import CONDUCTANCE_QUANTUM
 

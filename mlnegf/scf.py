@@ -44,7 +44,7 @@ class Solution:
     work : Work
         What it cost.
     history : tuple of Iteration
-        One for each NEGF solve of the outer loop.
+        One for each NEGF solve of the outer loop, at the device's own temperature and on the way there.
     warnings : tuple of str
         What the equations cannot tell: contacts that are not flat, wells below a lead's edge, charge left out, a guess
         not used.
@@ -166,7 +166,10 @@ class Coupling:
 
 
 def coupling(solution: Solution) -> Coupling:
-    """Say what the coupling of modes, neglected in a solution, would have changed, by one coupled NEGF solve."""
+    """Say what the coupling of modes, neglected in a solution, would have changed.
+
+    It takes one NEGF solve with coupled modes and one without.
+    """
     device = solution.device
     bias = device.mirror * solution.gate, device.mirror * solution.drain
     with _THREADS.limit(limits=1):

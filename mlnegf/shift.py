@@ -10,10 +10,10 @@ its derivative, from the energies the charge was integrated on.
 import numpy as np
 import torch
 
-from mlnegf.chains import beyond, by_mode, per_state
 from mlnegf.contacts import Contacts
 from mlnegf.contour import occupation
 from mlnegf.grid import Floats
+from mlnegf.injection import beyond, by_mode, per_state
 from mlnegf.negf import Charge
 from mlnegf.poisson import Density
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from mlnegf.bound_states import FILLINGS, bound_states
-from mlnegf.chains import Chains, hopping_energy, inject
+from mlnegf.chains import Chains, hopping_energy
 from mlnegf.contacts import Contacts
 from mlnegf.contour import charge_of_one
+from mlnegf.injection import inject
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))

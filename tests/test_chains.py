@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from mlnegf.bound_states import bound_states
-from mlnegf.chains import Chains, hopping_energy, inject, lead, scattering_states
+from mlnegf.chains import Chains, hopping_energy, lead, scattering_states
 from mlnegf.contacts import Contacts
 from mlnegf.contour import charge_of_one, resolvent
 from mlnegf.coupled import _equilibrium, _uniform
+from mlnegf.injection import inject
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))

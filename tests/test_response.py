@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from mlnegf.bound_states import BoundStates, bound_states
-from mlnegf.chains import Chains, Injected, hopping_energy, inject
+from mlnegf.chains import Chains, hopping_energy
 from mlnegf.contacts import Contacts
 from mlnegf.contour import OneFilling, charge_of_one
 from mlnegf.device import Device
+from mlnegf.injection import Injected, inject
 from mlnegf.negf import Negf
 from mlnegf.response import chain_response
 
