@@ -154,6 +154,33 @@ def test_conservation_laws(seed: int, energy: float, flux: float) -> None:
     assert float(states.transmission - back.transmission) == pytest.approx(0, abs=tolerance)
 
 
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), energy=st.floats(0.5, 11.0))
+def test_spectral_identities(seed: int, energy: float) -> None:
+    """A = i(G − G†) = G(Γ_L + Γ_R)G†, Γ = i(Σ − Σ†), Σ of a lead grown by one cell is Σ, and equilibrium: G^n = fA."""
+    system = cubic_lattice(0.4 * np.random.default_rng(seed).normal(size=(8, 3, 2)))
+    states, exact = solved(system, [energy]), dense(system, energy, 1e-10)
+    spectral = exact["spectral"]
+    size = max(1.0, abs(spectral).max())
+    both = (states.left_injected + states.right_injected)[0].reshape(-1).numpy()
+    assert_allclose(both, spectral.diagonal().real, atol=1e-10 * size**2)
+    assert_allclose(states.spectral_function(3)[0].numpy(), spectral[18:24, 18:24], atol=1e-10 * size**2)
+    sides = ((states.left, system.left, system.left.hopping.mH), (states.right, system.right, system.right.hopping))
+    for side, lead, into in sides:
+        sigma = side.matrix[0]
+        assert_allclose(side.gamma[0].numpy(), (1j * (sigma - sigma.mH)).real.numpy(), atol=1e-12)
+        cell = torch.linalg.inv(energy * torch.eye(6, dtype=torch.float64) - lead.onsite - sigma)
+        grown = into.to(cell.dtype) @ cell @ into.mH.to(cell.dtype)
+        assert_allclose(grown.numpy(), sigma.numpy(), atol=1e-8)
+    electrons, _ = carriers(
+        torch.stack([states.left_injected, states.right_injected]),
+        torch.tensor([energy], dtype=torch.float64),
+        (torch.tensor([0.3], dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64)),
+        neutral=0.0,
+    )
+    assert_allclose(electrons[0].reshape(-1), 0.3 * spectral.diagonal().real, rtol=1e-6, atol=1e-9 * size**2)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_decimation_agrees_with_the_closed_form(side: str) -> None:
     lead = rough(4).left
