@@ -41,7 +41,8 @@ class Region:
 
     def __post_init__(self) -> None:
         expected = f"one of {sorted(MATERIALS)}"
-        _require(self.material in MATERIALS, "material", self.material, expected, owner="Region")
+        known = isinstance(self.material, str) and self.material in MATERIALS
+        _require(known, "material", self.material, expected, owner="Region")
         for axis in "xyz":
             interval = getattr(self, axis)
             if interval is None:
@@ -56,7 +57,7 @@ class Region:
                 "(from, to) in nm, ascending, or None for everywhere",
                 owner="Region",
             )
-            object.__setattr__(self, axis, tuple(interval))
+            object.__setattr__(self, axis, tuple(float(end) for end in interval))
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ class Device:
     mean_free_path: float | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
         object.__setattr__(self, "spacing", _three(self.spacing))
         if not isinstance(self.cross_section, str):
             object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
@@ -151,12 +155,21 @@ class Device:
             self.cross_section,
             f"one of {sorted(CROSS_SECTIONS)}, or a 2D array of bool that touches all four sides of its box",
         )
-        _require(self.polarity in ("n", "p"), "polarity", self.polarity, "'n' or 'p'")
+        _require(
+            isinstance(self.polarity, str) and self.polarity in ("n", "p"), "polarity", self.polarity, "'n' or 'p'"
+        )
         _require(isinstance(self.penetration, (bool, np.bool_)), "penetration", self.penetration, "True or False")
         for name in ("semiconductor", "oxide"):
             value = getattr(self, name)
-            _require(value in MATERIALS, name, value, f"one of {sorted(MATERIALS)}")
+            known = isinstance(value, str) and value in MATERIALS
+            _require(known, name, value, f"one of {sorted(MATERIALS)}")
         _require(bool(self.valleys), "semiconductor", self.semiconductor, "a material with valleys, not an insulator")
+        _require(
+            not self.penetration or not self.bands(MATERIALS[self.oxide]),
+            "oxide",
+            self.oxide,
+            "an insulator where wave functions penetrate",
+        )
         for region in self.regions:
             bands = self.bands(MATERIALS[region.material])
             _require(
@@ -269,7 +282,10 @@ def _three(spacing: Any) -> tuple[float, float, float]:
 
 
 def _orientation(orientation: Any) -> Orientation:
-    directions = np.asarray(orientation)
+    try:
+        directions = np.asarray(orientation)
+    except ValueError:
+        directions = np.zeros(0)
     _require(
         directions.shape == (2, 3)
         and directions.dtype.kind == "i"
@@ -285,7 +301,11 @@ def _orientation(orientation: Any) -> Orientation:
 
 def _regions(regions: Any) -> tuple[Region, ...]:
     _require(
-        isinstance(regions, (tuple, list)) and all(isinstance(region, (Region, dict)) for region in regions),
+        isinstance(regions, (tuple, list))
+        and all(
+            isinstance(r, Region) or (isinstance(r, dict) and r.keys() <= set(Region.__dataclass_fields__))
+            for r in regions
+        ),
         "regions",
         regions,
         "a tuple such as (Region('hafnium dioxide'),)",

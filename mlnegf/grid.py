@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
+EDGE = 1e-9
+"""A centre this close to the face of a region lies inside, nm."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -153,6 +156,13 @@ def build_grid(device: Device) -> Grid:
     widths_z = _cell_sizes(device.thickness, device.oxide_thickness, dz)
     y, z = _centres(widths_y), _centres(widths_z)
     section = inside(device.cross_section, y / (device.width / 2), z / (device.thickness / 2))
+    box = np.maximum(*np.broadcast_arrays(abs(y[:, None]) / device.width, abs(z) / device.thickness)) < 0.5
+    sides = [np.argwhere(cells) for cells in (section, box)]
+    if not section.any() or any((sides[0].min(0) != sides[1].min(0)) | (sides[0].max(0) != sides[1].max(0))):
+        raise ValueError(
+            f"Device: cross_section = {str(device.cross_section)[:60]}… lost parts of its outline between cells of "
+            f"{dy} × {dz} nm, expected to touch all sides of {device.width} × {device.thickness} nm; refine spacing."
+        )
     x = np.asarray((np.arange(len(gated)) + 0.5) * dx)
     oxide = MATERIALS[device.oxide]
     permittivity, edge = _materials(device, (x, y, z), section)
@@ -192,7 +202,7 @@ def _materials(device: Device, axes: tuple[Floats, Floats, Floats], section: Boo
         cells = semiconductor if device.bands(material) else ~semiconductor
         for axis, (centres, interval) in enumerate(zip(axes, (region.x, region.y, region.z), strict=True)):
             if interval is not None:
-                chosen = (centres > interval[0]) & (centres < interval[1])
+                chosen = (centres > interval[0] - EDGE) & (centres < interval[1] + EDGE)
                 cells = cells & chosen.reshape([-1 if place == axis else 1 for place in range(3)])
         if not cells.any():
             raise ValueError(
@@ -211,4 +221,5 @@ def _cell_sizes(inner: float, oxide: float, largest: float) -> Floats:
 
 def _centres(sizes: Floats) -> Floats:
     edges = np.concatenate([[0.0], np.cumsum(sizes)])
-    return np.asarray((edges[:-1] + edges[1:]) / 2 - edges[-1] / 2)
+    centres = (edges[:-1] + edges[1:]) / 2
+    return np.asarray((centres - centres[::-1]) / 2)  # symmetric to the last digit

@@ -64,7 +64,7 @@ class Run:
     Attributes
     ----------
     point : Point
-        The last one.
+        The certified one, or else that with the least residual.
     ended : str
         "converged", "stalled", "over" the number of solves allowed, or "diverged": there is no next potential.
     history : tuple of Iteration
@@ -93,6 +93,7 @@ def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> R
     history: list[Iteration] = []
     potential, threshold, seen = start.potential, 2 * limits.tolerance, start.seen
     least, spent = math.inf, 0
+    best: Point | None = None
     if seen is not None and potential is not seen.potential:
         history.append(_iteration(seen))
     while True:
@@ -108,6 +109,7 @@ def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> R
             point = seen
         seen = None
         points.append(point)
+        best = point if best is None or point.distance < best.distance else best
         least, spent = (point.distance, 0) if point.distance < least / 2 else (least, spent + 1)
         ended: Literal["converged", "stalled", "over", "diverged"] | None = None
         if point.distance <= threshold:
@@ -125,7 +127,7 @@ def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> R
             ended = None if np.isfinite(potential).all() else "diverged"
         history.append(_iteration(point))
         if ended is not None:
-            return Run(point, ended, tuple(history), tuple(notes))
+            return Run(point if ended == "converged" else best, ended, tuple(history), tuple(notes))
 
 
 def _next(scheme: Scheme, points: deque[Point]) -> Floats:
@@ -166,13 +168,14 @@ def _along(path: list[tuple[float, Problem]], last: tuple[float, Problem], schem
 
     On the way a coarse solution will do; a place that has none, where the branch folds back, is stepped over.
     """
-    coarse = replace(limits, tolerance=max(5e-3, limits.tolerance), current_tolerance=math.inf)
+    tolerance, before = max(5e-3, limits.tolerance), limits.solves - 1  # one is kept for the problem asked
+    coarse = replace(limits, tolerance=tolerance, current_tolerance=math.inf, solves=before)
     history: tuple[Iteration, ...] = ()
     line: list[tuple[float, Floats]] = []
     run: Run | None = None
     for place, problem in [*path, last]:
-        if line and problem.work.charge_evaluations >= limits.solves:
-            break
+        if problem is not last[1] and problem.work.charge_evaluations >= before:
+            continue
         there = problem is last[1]
         nearest = run.point.potential if run else problem.semiclassical()
         start = _extrapolated(line, place) if line else nearest
@@ -180,12 +183,7 @@ def _along(path: list[tuple[float, Problem]], last: tuple[float, Problem], schem
         history += run.history
         if run.converged:
             line = [*line[-1:], (place, run.point.potential)]
-        if run.ended == "over":
-            break
     assert run is not None
-    if run.point.problem is not last[1]:  # the solves were spent on the way: still answer for the problem asked
-        run = iterate(last[1], Start(run.point.potential), scheme, replace(limits, solves=0))
-        history += run.history
     return replace(run, history=history)
 
 

@@ -102,7 +102,17 @@ class Problem:
     def evaluate(self, potential: Floats) -> "Point":
         """One NEGF solve."""
         self.work.charge_evaluations += 1
-        return Point(self, potential, self.negf(potential, self.drain))
+        charge = self.negf(potential, self.drain)
+        self._require_finite(charge.density)
+        return Point(self, potential, charge)
+
+    def _require_finite(self, values: Floats) -> None:
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"solve: gate_length = {self.device.gate_length} nm at gate = {self.device.mirror * self.gate} V: "
+                "waves under the closed channel fall by more than 1e-300, which numbers cannot hold; expected a "
+                "shorter gate or a more open channel."
+            )
 
     def predicted(self, density: Density, start: Floats, tolerance: float) -> Floats:
         """Solve Poisson's equation with a density n(φ), from a start."""
@@ -228,6 +238,7 @@ class Point:
 
         def apply(change: Floats) -> tuple[Floats, float]:
             density, current = self.charge.respond(change.reshape(self.potential.shape))
+            self.problem._require_finite(density)
             work.linearised_applications += 1
             work.poisson_solves += 1
             linear = (poisson.operator @ change.ravel()) + (poisson.source * density).ravel()
@@ -247,6 +258,5 @@ class Point:
 
 
 def _relative(change: float, value: float) -> float:
-    if change == 0.0:
-        return 0.0
-    return abs(change / value) if value else float("inf")
+    """Change over value; a change of less than a tenth of an electron per second is none."""
+    return 0.0 if abs(change) < 1e-20 and value == 0.0 else abs(change / value) if value else float("inf")

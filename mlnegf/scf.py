@@ -115,7 +115,7 @@ def solve(
     Returns
     -------
     Solution
-        Also when it did not converge: ask `converged`, read `status`.
+        Also when it did not converge, then the best point of all: ask `converged`, read `status`.
 
     Raises
     ------
@@ -171,6 +171,13 @@ def coupling(solution: Solution) -> Coupling:
     It takes one NEGF solve with coupled modes and one without.
     """
     device = solution.device
+    require(
+        device.mean_free_path is None,
+        "mean_free_path",
+        device.mean_free_path,
+        "None: coupled modes do not know scattering",
+        caller="coupling",
+    )
     bias = device.mirror * solution.gate, device.mirror * solution.drain
     with _THREADS.limit(limits=1):
         potential = device.mirror * device.grid.fold(solution.potential)
@@ -203,7 +210,13 @@ def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
             break
         note = f"the start led nowhere in {len(run.history)} NEGF solves; started again, {name}"
         again = way(replace(limits, solves=limits.solves - (rest // 2 if left else 0)))
-        run = replace(again, history=run.history + again.history, notes=(*run.notes, note, *again.notes))
+        better = again.converged or again.point.distance <= run.point.distance
+        run = replace(
+            again,
+            point=again.point if better else run.point,
+            history=run.history + again.history,
+            notes=(*run.notes, note, *again.notes),
+        )
     return run
 
 

@@ -21,7 +21,10 @@ CROSS_SECTIONS: Final[dict[str, Shape]] = {
 
 def as_mask(pixels: Any) -> Mask | None:
     """Return a 2D array of bool as nested tuples, or None if it is none that touches all four sides of its box."""
-    array = np.asarray(pixels)
+    try:
+        array = np.asarray(pixels)
+    except ValueError:
+        return None
     if array.dtype != bool or array.ndim != 2 or array.size == 0:
         return None
     if not all(side.any() for side in (array[0], array[-1], array[:, 0], array[:, -1])):

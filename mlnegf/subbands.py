@@ -69,7 +69,7 @@ def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
     It acts on amplitudes √area · ψ. Masses are averaged across a face as resistances in series, which keeps the flux
     ∂ψ/m continuous (BenDaniel & Duke 1966). A wall half a cell away is the mirror value −ψ, which keeps second order:
     eigenvalues of a rectangle are 2t(1 − cos(nπ/N)) per axis. W_yz enters through the differences across the diagonals
-    of four cells around a corner; on a wall, where ψ is constant along it, it drops out.
+    of four cells around a corner; on a straight wall, where ψ is constant along it, it drops out.
     """
     index = np.full(grid.occupied.shape, -1)
     index[grid.occupied] = np.arange(grid.occupied.sum())
@@ -99,13 +99,23 @@ def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
             wall = (cells >= 0) & (other < 0)
             np.add.at(diagonal, cells[wall], HBAR2_OVER_2M0 * face[wall] / near[wall] / area[cells[wall]])
     if valley.mixing:
-        corner = index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]
-        semiconductor = grid.semiconductor
-        whole = semiconductor[:-1, :-1] & semiconductor[1:, :-1] & semiconductor[:-1, 1:] & semiconductor[1:, 1:]
-        low, right, up, far = (cells[whole] for cells in corner)
-        strength = np.full(len(low), HBAR2_OVER_2M0 * valley.mixing / 2)
-        stretch((low, far), strength)
-        stretch((right, up), -strength)
+        # Four cells around a corner, and which of them a wave may be in; in the oxide nothing mixes.
+        cells = np.where(grid.semiconductor, index, -1)
+        corner = np.stack([cells[:-1, :-1], cells[1:, :-1], cells[1:, 1:], cells[:-1, 1:]], -1).reshape(-1, 4)
+        strength = HBAR2_OVER_2M0 * valley.mixing / 2
+        low, right, far, up = corner[(corner >= 0).all(1)].T
+        stretch((low, far), np.full(len(low), strength))
+        stretch((right, up), np.full(len(low), -strength))
+        for missing in range(4):
+            # Beyond a corner of the wall ψ is minus the mean of its two neighbours, which meet the same wall.
+            lacks = (corner[:, missing] < 0) & ((corner >= 0).sum(1) == 3)
+            first, opposite, second = (corner[lacks, (missing + turn) % 4] for turn in (1, 2, 3))
+            sign = np.full(len(first), strength if missing % 2 == 0 else -strength)
+            np.add.at(diagonal, opposite, sign / area[opposite])
+            for side in (first, second):
+                np.add.at(diagonal, side, -0.75 * sign / area[side])
+                links.append((opposite, side, 0.5 * sign / np.sqrt(area[opposite] * area[side])))
+            links.append((first, second, 1.25 * sign / np.sqrt(area[first] * area[second])))
     rows, columns, values = (np.concatenate(parts) for parts in zip(*links, strict=True))
     upper = sparse.csr_array((values, (rows, columns)), shape=(len(diagonal),) * 2)
     return sparse.csr_array(upper + upper.T + sparse.diags_array(diagonal + grid.barrier[grid.occupied]))

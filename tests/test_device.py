@@ -1,11 +1,12 @@
 """A device validates itself, and its errors name the argument, its value and what to try."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlnegf.device import Device
+from mlnegf.device import Device, Region
 from mlnegf.sections import CROSS_SECTIONS
 
 
@@ -31,6 +32,15 @@ from mlnegf.sections import CROSS_SECTIONS
         ("semiconductor", "cheese"),
         ("semiconductor", "silicon dioxide"),
         ("oxide", "vacuum"),
+        ("cross_section", [[True], [True, False]]),
+        ("cross_section", [[True, False], [True, False]]),
+        ("orientation", ((1, 0, 0), (0, 0))),
+        ("orientation", ((1, 0, 0), (1, 0, 1))),
+        ("polarity", "m"),
+        ("penetration", "yes"),
+        ("mean_free_path", 0.1),
+        ("regions", ({"stuff": "silicon"},)),
+        ("semiconductor", ["silicon"]),
         ("spacing", (0.25, 0.25)),
         ("spacing", (0.25, -0.25, 0.25)),
     ],
@@ -72,6 +82,39 @@ def test_a_device_is_plain_data() -> None:
     device = Device(width=5.0)
     assert Device(**device.to_dict()) == device
     assert hash(Device(**device.to_dict())) == hash(device)
+
+
+def test_every_parameter_survives_a_file() -> None:
+    device = Device(
+        gate_length=np.float32(10.0),  # type: ignore[arg-type]
+        temperature=np.int64(77),  # type: ignore[arg-type]
+        cross_section=np.ones((2, 3), dtype=bool),  # type: ignore[arg-type]
+        orientation=((1, 1, 0), (0, 0, 1)),
+        regions=(Region("hafnium dioxide", x=(0, 4)),),
+        polarity="p",
+        mean_free_path=5.0,
+    )
+    assert Device(**json.loads(json.dumps(device.to_dict()))) == device
+
+
+def test_an_outline_lost_between_cells_is_refused() -> None:
+    ring = np.zeros((40, 40), dtype=bool)
+    ring[[0, -1]] = ring[:, [0, -1]] = True
+    device = Device(width=3.0, thickness=2.0, cross_section=ring, spacing=(0.5, 0.5, 0.5))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"cross_section.*refine spacing"):
+        _ = device.grid
+
+
+@pytest.mark.parametrize("reach", [0.2, 0.2 + 1e-10])
+def test_a_region_whose_face_meets_centres_is_symmetric(reach: float) -> None:
+    device = Device(
+        width=4.0,
+        thickness=3.2,
+        oxide_thickness=1.2,
+        spacing=(0.5, 0.4, 0.4),
+        regions=(Region("silicon germanium 30 %", y=(-reach, reach)),),
+    )
+    assert device.grid.mirrored == (True, True)
 
 
 def test_the_gate_sees_the_work_function_difference() -> None:

@@ -93,10 +93,19 @@ def test_a_scheme_without_patience_is_left_alone(device: Device) -> None:
     assert not any("led nowhere" in words for words in found.warnings)
 
 
+@pytest.mark.parametrize("solves", [3, 8, 20])
+def test_a_failure_returns_the_best_of_all_points(device: Device, solves: int) -> None:
+    wild = 3.0 * np.random.default_rng(1).normal(size=device.grid.shape)
+    found = solve(device.at(20.0), *BIAS, guess=wild, max_solves=solves)
+    assert found.negf_solves <= solves + 1  # one more where the guess itself took the last
+    there = Problem(device.at(20.0), *BIAS).evaluate(device.grid.fold(found.potential)).distance
+    assert there <= min(step.residual for step in found.history[:2]) * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("solves", [1, 3, 6])
 def test_solves_spent_on_the_way_still_answer_for_the_bias_asked(device: Device, solves: int) -> None:
     problem = Problem(device, *BIAS)
     run = from_off_state(problem, Automatic(), Limits(1e-3, 1e-2, solves, 6))
     assert run.ended == "over"
     assert run.point.problem is problem
-    assert len(run.history) == problem.work.charge_evaluations == solves + 1
+    assert len(run.history) == problem.work.charge_evaluations == solves

@@ -13,7 +13,7 @@ from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.guess import ExtrapolatedBias, PreviousBias, Start
 from mlnegf.problem import Problem
-from mlnegf.scf import Solution, solve
+from mlnegf.scf import Solution, coupling, solve
 
 DEVICE = Device(width=4.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.25, 0.5, 0.5))
 BIASES = [(0.05, 0.05), (0.3, 0.5), (0.6, 0.05), (0.6, 0.6)]
@@ -262,3 +262,18 @@ def test_a_failed_step_is_halved() -> None:
     """Three solves do not reach 0.7 V from 0.1 V; with biases inserted on the way they do."""
     plain = list(continuation(DEVICE, [0.1, 0.75], [0.4], max_solves=3))
     assert plain[-1].work.charge_evaluations > 3
+
+
+def test_coupling_refuses_what_coupled_modes_do_not_know() -> None:
+    scattering = Device(**{**DEVICE.to_dict(), "mean_free_path": 5.0})
+    solution = solve(scattering, 0.3, 0.2)
+    with pytest.raises(ValueError, match=r"coupling: mean_free_path = 5.0"):
+        coupling(solution)
+    with pytest.raises(ValueError, match=r"solve: modes = 'coupled'"):
+        solve(scattering, 0.3, 0.2, modes="coupled")
+
+
+def test_a_channel_too_long_for_numbers_is_named() -> None:
+    long = Device(width=3.0, thickness=2.0, gate_length=250.0, spacing=(0.5, 0.5, 0.5))
+    with pytest.raises(ValueError, match=r"gate_length = 250.0 nm at gate = 0.1"):
+        solve(long, 0.1, 0.2)
