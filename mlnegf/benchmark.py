@@ -19,13 +19,14 @@ import torch
 from tqdm import tqdm
 
 from mlnegf.acceleration import SCHEMES
+from mlnegf.checks import require
 from mlnegf.continuation import neighbours
 from mlnegf.dataset import FILLING, Case, Splits
 from mlnegf.files import write_whole
 from mlnegf.guess import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
 from mlnegf.learned import LearnedGuess
 from mlnegf.problem import Problem
-from mlnegf.scf import require, solve
+from mlnegf.scf import solve
 from mlnegf.version import __version__
 from mlnegf.weights import Location
 

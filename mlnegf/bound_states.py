@@ -98,7 +98,7 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> 
     reach = max(contacts.source, contacts.drain) + 28 * contacts.kT
     found = []
     for mode in np.flatnonzero((bottom < edge - 1e-12) & (bottom < reach)):
-        closed = onsite[mode] + hopping[mode] * (2 + shift(chains))
+        closed = onsite[mode] + hopping[mode] * (2 + side_chain_shift(chains))
         levels = _levels(closed, onsite[mode, [0, -1]], weights, float(hopping[mode]), float(bottom[mode]))
         for energy, wave in levels:
             slopes = [self_energy(energy, onsite[mode, end], hopping[mode])[1] for end in (0, -1)]
@@ -126,7 +126,7 @@ def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> 
     )
 
 
-def shift(chains: Chains) -> Floats:
+def side_chain_shift(chains: Chains) -> Floats:
     """Return what side chains add to the site energies, in hoppings, (nx,)."""
     if chains.scattering is None:
         return np.zeros(chains.onsite.shape[1])

@@ -7,10 +7,11 @@ import numpy as np
 import xarray
 from tqdm import tqdm
 
+from mlnegf.checks import require
 from mlnegf.device import Device
 from mlnegf.guess import ExtrapolatedBias, Guess, PreviousBias, Solved, as_guess
 from mlnegf.problem import Work
-from mlnegf.scf import Solution, require, solve
+from mlnegf.scf import Solution, solve
 
 
 def continuation(

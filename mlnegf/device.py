@@ -2,62 +2,25 @@
 
 import math
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlnegf.checks import is_finite, require
 from mlnegf.materials import CUBIC, MATERIALS, Material, Orientation, Valley, oriented
+from mlnegf.regions import Region, as_regions
 from mlnegf.sections import CROSS_SECTIONS, Mask, as_mask
 from mlnegf.units import PER_CUBIC_CENTIMETRE, thermal_energy
 
 if TYPE_CHECKING:
     from mlnegf.grid import Grid
 
-Interval = tuple[float, float]
-
 COLDEST, HOTTEST = 4.0, 600.0
 """Temperatures allowed, K."""
 
 
-@dataclass(frozen=True)
-class Region:
-    """A box of another material: permittivity and band edge change there, masses do not.
-
-    A semiconductor replaces the semiconductor inside the box, an insulator the oxide.
-
-    Attributes
-    ----------
-    material : str
-        A name in `MATERIALS`.
-    x, y, z : tuple of float, optional
-        From and to, nm; x from the source end, y and z from the middle of the section. None: everywhere.
-    """
-
-    material: str
-    x: Interval | None = None
-    y: Interval | None = None
-    z: Interval | None = None
-
-    def __post_init__(self) -> None:
-        expected = f"one of {sorted(MATERIALS)}"
-        known = isinstance(self.material, str) and self.material in MATERIALS
-        _require(known, "material", self.material, expected, owner="Region")
-        for axis in "xyz":
-            interval = getattr(self, axis)
-            if interval is None:
-                continue
-            _require(
-                isinstance(interval, (tuple, list))
-                and len(interval) == 2
-                and all(map(_is_number, interval))
-                and interval[0] < interval[1],
-                axis,
-                interval,
-                "(from, to) in nm, ascending, or None for everywhere",
-                owner="Region",
-            )
-            object.__setattr__(self, axis, tuple(float(end) for end in interval))
+_require = partial(require, caller="Device")
 
 
 @dataclass(frozen=True)
@@ -130,11 +93,11 @@ class Device:
         if not isinstance(self.cross_section, str):
             object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
         object.__setattr__(self, "orientation", _orientation(self.orientation))
-        object.__setattr__(self, "regions", _regions(self.regions))
+        object.__setattr__(self, "regions", as_regions(self.regions))
         lengths = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness", "doping")
         for name in (*lengths, "temperature"):
             value = getattr(self, name)
-            _require(_is_number(value) and value > 0, name, value, "a positive, finite number")
+            _require(is_finite(value) and value > 0, name, value, "a positive, finite number")
         _require(1e17 <= self.doping <= 5e20, "doping", self.doping, "donors per cm³ between 1e17 and 5e20")
         _require(
             COLDEST <= self.temperature <= HOTTEST,
@@ -143,7 +106,7 @@ class Device:
             f"kelvin between {COLDEST:g} and {HOTTEST:g}",
         )
         _require(
-            self.work_function is None or (_is_number(self.work_function) and 2.0 <= self.work_function <= 7.0),
+            self.work_function is None or (is_finite(self.work_function) and 2.0 <= self.work_function <= 7.0),
             "work_function",
             self.work_function,
             "electronvolts between 2 and 7, or None for the affinity",
@@ -158,7 +121,7 @@ class Device:
         _require(
             isinstance(self.polarity, str) and self.polarity in ("n", "p"), "polarity", self.polarity, "'n' or 'p'"
         )
-        _require(isinstance(self.penetration, (bool, np.bool_)), "penetration", self.penetration, "True or False")
+        _require(isinstance(self.penetration, bool), "penetration", self.penetration, "True or False")
         for name in ("semiconductor", "oxide"):
             value = getattr(self, name)
             known = isinstance(value, str) and value in MATERIALS
@@ -180,7 +143,7 @@ class Device:
             )
         dx, dy, dz = self.spacing
         _require(
-            self.mean_free_path is None or (_is_number(self.mean_free_path) and self.mean_free_path >= 4 * dx),
+            self.mean_free_path is None or (is_finite(self.mean_free_path) and self.mean_free_path >= 4 * dx),
             "mean_free_path",
             self.mean_free_path,
             f"nm, at least 4 cells of spacing[0] = {dx} nm, or None for ballistic contacts",
@@ -272,7 +235,7 @@ class Device:
 def _three(spacing: Any) -> tuple[float, float, float]:
     values = tuple(spacing) if isinstance(spacing, (tuple, list)) else (spacing,)
     _require(
-        len(values) == 3 and all(_is_number(value) and 0 < value <= 2 for value in values),
+        len(values) == 3 and all(is_finite(value) and 0 < value <= 2 for value in values),
         "spacing",
         spacing,
         "three cell sizes (dx, dy, dz) in nm, each between 0 and 2",
@@ -297,26 +260,3 @@ def _orientation(orientation: Any) -> Orientation:
     )
     x, z = (tuple(int(index) for index in direction) for direction in directions)
     return x, z  # type: ignore[return-value]
-
-
-def _regions(regions: Any) -> tuple[Region, ...]:
-    _require(
-        isinstance(regions, (tuple, list))
-        and all(
-            isinstance(r, Region) or (isinstance(r, dict) and r.keys() <= set(Region.__dataclass_fields__))
-            for r in regions
-        ),
-        "regions",
-        regions,
-        "a tuple such as (Region('hafnium dioxide'),)",
-    )
-    return tuple(region if isinstance(region, Region) else Region(**region) for region in regions)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
-
-
-def _require(condition: bool, name: str, value: object, expected: str, owner: str = "Device") -> None:
-    if not condition:
-        raise ValueError(f"{owner}: {name} = {value!r}, expected {expected}.")

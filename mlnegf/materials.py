@@ -96,6 +96,7 @@ MATERIALS: Final = {
             electrons=(Valley(0.041, 0.041, 0.041, 1),),
             holes=(Valley(0.45, 0.45, 0.45, 1),),
         ),
+        # Rounded from the review of Robertson, Rep. Prog. Phys. 69, 327 (2006); films differ by tenths of an eV.
         Material("silicon dioxide", 3.9, affinity=0.9, gap=9.0, tunnel_mass=0.5),
         Material("silicon nitride", 7.5, affinity=2.1, gap=5.1, tunnel_mass=0.4),
         Material("hafnium dioxide", 22.0, affinity=2.5, gap=5.7, tunnel_mass=0.2),

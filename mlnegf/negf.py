@@ -14,7 +14,7 @@ from mlnegf.coupled import CoupledCharge, coupled_charge
 from mlnegf.device import Device
 from mlnegf.grid import Floats
 from mlnegf.injection import Injected, inject
-from mlnegf.response import ChainResponse, chain_response, local_slope
+from mlnegf.response import ChainResponse, chain_response, shifted_lines
 from mlnegf.subbands import (
     Subbands,
     TransverseBasis,
@@ -185,8 +185,12 @@ class Charge:
     @cached_property
     def slope(self) -> Floats:
         """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
-        slope = local_slope(self.chains, self.contacts, self.injected, self.single, self.bound)
+        slope = self.shifted_lines(torch.zeros(1))[1][0].clamp_min(0.0)
         return self.on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
+
+    def shifted_lines(self, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """Charge of the kept subbands with all levels lowered by `shifts`, see `response.shifted_lines`."""
+        return shifted_lines(self.chains, self.contacts, self.injected, self.single, self.bound, shifts)
 
     @cached_property
     def chain_response(self) -> ChainResponse:

@@ -103,16 +103,8 @@ class Problem:
         """One NEGF solve."""
         self.work.charge_evaluations += 1
         charge = self.negf(potential, self.drain)
-        self._require_finite(charge.density)
+        _require_finite(self, charge.density)
         return Point(self, potential, charge)
-
-    def _require_finite(self, values: Floats) -> None:
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"solve: gate_length = {self.device.gate_length} nm at gate = {self.device.mirror * self.gate} V: "
-                "waves under the closed channel fall by more than 1e-300, which numbers cannot hold; expected a "
-                "shorter gate or a more open channel."
-            )
 
     def predicted(self, density: Density, start: Floats, tolerance: float) -> Floats:
         """Solve Poisson's equation with a density n(φ), from a start."""
@@ -158,6 +150,16 @@ class Problem:
                 "potential between −2 and 5 V; try a doping nearer to 1e20 or a higher temperature."
             )
         return middle
+
+
+def _require_finite(problem: Problem, values: Floats) -> None:
+    """Refuse a channel closed so long that waves under it leave the range of numbers."""
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"solve: gate_length = {problem.device.gate_length} nm at gate = {problem.device.mirror * problem.gate} V: "
+            "waves under the closed channel fall by more than 1e-300, which numbers cannot hold; expected a "
+            "shorter gate or a more open channel."
+        )
 
 
 @lru_cache(maxsize=4)
@@ -238,7 +240,7 @@ class Point:
 
         def apply(change: Floats) -> tuple[Floats, float]:
             density, current = self.charge.respond(change.reshape(self.potential.shape))
-            self.problem._require_finite(density)
+            _require_finite(self.problem, density)
             work.linearised_applications += 1
             work.poisson_solves += 1
             linear = (poisson.operator @ change.ravel()) + (poisson.source * density).ravel()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlnegf.bound_states import BoundStates, self_energy, shift
+from mlnegf.bound_states import BoundStates, self_energy, side_chain_shift
 from mlnegf.chains import Chains, Lead, ScatteringStates, before, from_here_on, sent_back
 from mlnegf.contacts import Contacts
 from mlnegf.contour import OneFilling, occupation
@@ -55,23 +55,47 @@ def chain_response(
     return response
 
 
-def local_slope(
-    chains: Chains, contacts: Contacts, injected: Injected, single: OneFilling, bound: BoundStates
-) -> Tensor:
-    """Change of the density with both Fermi levels at fixed states, (K, nx), electrons per nm and eV; positive."""
-    points = injected.points
-    slopes = [-contacts.slope(f) for f in contacts.occupation(points.energy)]
-    weight = (points.weight * per_state(chains, points))[..., None]
-    lines = by_mode(points.mode, (weight * beyond(chains, points, injected.states, *slopes)).sum(1), len(chains.onsite))
-    filled = -contacts.slope(occupation(chains, contacts, single.points)) * single.points.weight
-    filled = (filled * per_state(chains, single.points)).reshape(-1, 1)
-    inside = -2 * (filled * single.resolvent.diagonal).imag.reshape(
-        *single.points.energy.shape, chains.onsite.shape[1]
-    ).sum(1)
-    slope = (lines + by_mode(single.points.mode, inside, len(chains.onsite)).clamp_min(0.0)).numpy()
-    filled_states = -bound.occupation_slope * chains.degeneracy.numpy()[bound.mode] / bound.norm / chains.spacing
-    np.add.at(slope, bound.mode, filled_states[:, None] * bound.wave**2)
-    return torch.from_numpy(slope)
+def shifted_lines(
+    chains: Chains,
+    contacts: Contacts,
+    injected: Injected,
+    single: OneFilling,
+    bound: BoundStates,
+    shifts: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Charge of every chain with all its levels lowered by `shifts` (J,), eV, and its derivative by them.
+
+    Both (J, K, nx): electrons per nm, and per nm and eV. At no shift the derivative is the local slope of the charge.
+    """
+    real, contour = injected.points, single.points
+    subbands = len(chains.onsite)
+    one = torch.ones_like(real.energy)
+    excess = beyond(chains, real, injected.states, one, 0 * one)
+    excess = (real.weight * per_state(chains, real))[..., None] * excess  # per difference of source and drain
+    diagonal = single.resolvent.diagonal.reshape(*contour.energy.shape, -1)
+    diagonal = -2 * (contour.weight * per_state(chains, contour))[..., None] * diagonal
+    on_axis, on_contour, of_bound = [], [], []
+    for shift in shifts.tolist():
+        moved = Contacts(contacts.source + shift, contacts.drain + shift, contacts.kT)
+        on_axis.append(_with_slope(moved, torch.stack(moved.occupation(real.energy))))
+        on_contour.append(_with_slope(moved, occupation(chains, moved, contour)))
+        of_bound.append(_with_slope(moved, torch.stack(moved.occupation(torch.as_tensor(bound.energy)))))
+    source, drain = torch.stack(on_axis).unbind(2)  # (J, 2, P, 15), the values and their slopes
+    along = (source - drain).flatten(0, 1).movedim(0, 1) @ excess
+    inside = (torch.stack(on_contour).flatten(0, 1).movedim(0, 1) @ diagonal).imag
+    lines = by_mode(real.mode, along, subbands) + by_mode(contour.mode, inside, subbands)
+    lines = lines.movedim(1, 0).reshape(len(shifts), 2, *chains.onsite.shape)
+    shares = torch.as_tensor(bound.shares).T
+    for row, held in enumerate((torch.stack(of_bound) * shares).sum(2)):
+        for kind in range(2):
+            lines[row, kind] += bound.density(chains, held[kind].numpy())
+    values, slopes = lines.unbind(1)
+    return values, slopes
+
+
+def _with_slope(contacts: Contacts, occupied: Tensor) -> Tensor:
+    """Stack an occupation and its derivative by a fall of all levels."""
+    return torch.stack([occupied, -contacts.slope(occupied)])
 
 
 def _injected_response(chains: Chains, contacts: Contacts, injected: Injected) -> ChainResponse:
@@ -116,7 +140,7 @@ class _Beyond:
     """One subband, mirrored if need be so that the contact with the higher edge is on the right.
 
     δ(G c G†)(x, x) = 2 Re Σ_x' G(x, x') δE(x') (G c G†)(x', x), c the right contact's weights, is a sum of products
-    `one`(x) · `other`(x'): two pairs where x ≤ x' and two where x > x'. The second of each is None without scattering.
+    `one`(x) · `other`(x'): two pairs where x ≤ x' and two where x > x'. Without scattering one of each suffices.
     """
 
     upper: tuple[Pair, ...]
@@ -250,7 +274,7 @@ def _bound_response(
     level = wave**2 / norm
     level[ends] -= slope * held.sum(1) / norm  # ∂E/∂E_m(x')
 
-    closed = onsite + 2 * hopping + hopping * shift(chains) + sigma @ weights
+    closed = onsite + 2 * hopping + hopping * side_chain_shift(chains) + sigma @ weights
     matrix = np.diag(energy - closed) + hopping * (np.eye(len(wave), k=1) + np.eye(len(wave), k=-1))
     bordered = np.block([[matrix, wave[:, None]], [wave[None, :], np.zeros((1, 1))]])
     perturbation = np.outer(wave - (slope @ weights) * wave, level) - np.diag(wave)

@@ -1,9 +1,9 @@
 """The self-consistent solution of a device at one bias."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,15 @@ from threadpoolctl import ThreadpoolController
 
 from mlnegf.acceleration import SCHEMES, Scheme
 from mlnegf.bound_states import FILLINGS
+from mlnegf.checks import is_finite, require
 from mlnegf.device import HOTTEST, Device
 from mlnegf.grid import Floats
 from mlnegf.guess import Guess, Semiclassical, as_guess
 from mlnegf.loop import CERTIFICATE, Iteration, Limits, Run, from_off_state, from_warmth, iterate
 from mlnegf.problem import Point, Problem, Work
 from mlnegf.units import PER_CUBIC_CENTIMETRE
+
+_require = partial(require, caller="solve")
 
 _THREADS = ThreadpoolController()
 # The arrays are small: a second thread gains nothing alone and loses a factor beside another process.
@@ -123,25 +126,25 @@ def solve(
         For an argument out of range, naming it, its value and what to try.
     """
     for name, value in (("gate", gate), ("drain", drain)):
-        require(is_finite(value) and abs(value) <= 2.0, name, value, "volts between −2 and 2")
+        _require(is_finite(value) and abs(value) <= 2.0, name, value, "volts between −2 and 2")
     for name, value in (("tolerance", tolerance), ("current_tolerance", current_tolerance)):
-        require(is_finite(value) and value > 0, name, value, "a positive number")
-    require(
+        _require(is_finite(value) and value > 0, name, value, "a positive number")
+    _require(
         isinstance(max_solves, (int, np.integer)) and max_solves >= 1,
         "max_solves",
         max_solves,
         "a whole number, 1 or more",
     )
-    require(filling in FILLINGS, "filling", filling, f"one of {sorted(FILLINGS)}")
-    require(modes in ("uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
-    require(
+    _require(filling in FILLINGS, "filling", filling, f"one of {sorted(FILLINGS)}")
+    _require(modes in ("uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
+    _require(
         modes == "uncoupled" or device.mean_free_path is None,
         "modes",
         modes,
         "'uncoupled', which alone knows a mean_free_path",
     )
     if isinstance(scheme, str):
-        require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
+        _require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
         scheme = SCHEMES[scheme]
     problem = Problem(device, device.mirror * float(gate), device.mirror * float(drain), filling, modes)
     with _THREADS.limit(limits=1):
@@ -289,14 +292,3 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
             f"a subband changes its shape within one step (overlap {overlap:.2f}): modes couple there, which uncoupled "
             "modes do not know, and the error estimate does not hold"
         )
-
-
-def is_finite(value: object) -> bool:
-    """Say whether a value is a finite number."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
-
-
-def require(condition: bool, name: str, value: object, expected: str, caller: str = "solve") -> None:
-    """Refuse an argument, naming it, its value and what was expected."""
-    if not condition:
-        raise ValueError(f"{caller}: {name} = {value!r}, expected {expected}.")

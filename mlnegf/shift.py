@@ -10,14 +10,9 @@ its derivative, from the energies the charge was integrated on.
 import numpy as np
 import torch
 
-from mlnegf.contacts import Contacts
-from mlnegf.contour import occupation
 from mlnegf.grid import Floats
-from mlnegf.injection import beyond, by_mode, per_state
 from mlnegf.negf import Charge
 from mlnegf.poisson import Density
-
-Tensor = torch.Tensor
 
 REACH = 20.0
 """Largest shift tabulated, kT: the energies of the charge end 30 kT above the Fermi levels."""
@@ -34,7 +29,7 @@ def shifted_density(charge: Charge, potential: Floats) -> Density:
     shifts = np.arange(-REACH, REACH + STEP / 2, STEP)
     values, slopes = (
         np.stack([charge.on_grid(torch.einsum("kx,kxc->xc", line, charge.shapes)) for line in lines])
-        for lines in _lines(charge, torch.as_tensor(shifts * kT))
+        for lines in charge.shifted_lines(torch.as_tensor(shifts * kT))
     )
     values = np.maximum(values + charge.density - values[len(shifts) // 2], 1e-300)
 
@@ -61,40 +56,3 @@ def _hermite(t: Floats, low: Floats, low_slope: Floats, high: Floats, high_slope
     rise = high - low
     bend, twist = 3 * rise - 2 * low_slope - high_slope, low_slope + high_slope - 2 * rise
     return low + t * (low_slope + t * (bend + t * twist)), low_slope + t * (2 * bend + 3 * t * twist)
-
-
-def _lines(charge: Charge, shifts: Tensor) -> tuple[Tensor, Tensor]:
-    """Charge of every subband with all levels lowered by `shifts` (J,), eV, and its derivative by them.
-
-    Both (J, K, nx): electrons per nm, and per nm and eV.
-    """
-    chains, contacts = charge.chains, charge.contacts
-    real, contour = charge.injected.points, charge.single.points
-    subbands = len(chains.onsite)
-    one = torch.ones_like(real.energy)
-    excess = beyond(chains, real, charge.injected.states, one, 0 * one)
-    excess = (real.weight * per_state(chains, real))[..., None] * excess  # per difference of source and drain
-    diagonal = charge.single.resolvent.diagonal.reshape(*contour.energy.shape, -1)
-    diagonal = -2 * (contour.weight * per_state(chains, contour))[..., None] * diagonal
-    on_axis, on_contour, of_bound = [], [], []
-    for shift in shifts.tolist():
-        moved = Contacts(contacts.source + shift, contacts.drain + shift, contacts.kT)
-        on_axis.append(_with_slope(moved, torch.stack(moved.occupation(real.energy))))
-        on_contour.append(_with_slope(moved, occupation(chains, moved, contour)))
-        of_bound.append(_with_slope(moved, torch.stack(moved.occupation(torch.as_tensor(charge.bound.energy)))))
-    source, drain = torch.stack(on_axis).unbind(2)  # (J, 2, P, 15), the values and their slopes
-    along = (source - drain).flatten(0, 1).movedim(0, 1) @ excess
-    single = (torch.stack(on_contour).flatten(0, 1).movedim(0, 1) @ diagonal).imag
-    lines = by_mode(real.mode, along, subbands) + by_mode(contour.mode, single, subbands)
-    lines = lines.movedim(1, 0).reshape(len(shifts), 2, *chains.onsite.shape)
-    shares = torch.as_tensor(charge.bound.shares).T
-    for row, held in enumerate((torch.stack(of_bound) * shares).sum(2)):
-        for kind in range(2):
-            lines[row, kind] += charge.bound.density(chains, held[kind].numpy())
-    values, slopes = lines.unbind(1)
-    return values, slopes
-
-
-def _with_slope(contacts: Contacts, occupied: Tensor) -> Tensor:
-    """Stack an occupation and its derivative by a fall of all levels."""
-    return torch.stack([occupied, -contacts.slope(occupied)])

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,12 +20,15 @@ from torch import nn
 from tqdm import tqdm
 
 from mlnegf.autoencoder import NETWORKS, Network, predict
+from mlnegf.checks import require
 from mlnegf.dataset import Sample
 from mlnegf.doubt import seen
 from mlnegf.grid import Floats
 from mlnegf.losses import LOSSES, Loss, weighted_mean
 from mlnegf.squares import Squares, cell_average, encode, silicon_average
 from mlnegf.weights import read_tensors, write_tensors
+
+_require = partial(require, caller="training")
 
 NOTICEABLE_POTENTIAL: Final = 0.01
 """Potential error, V, that counts as one: a tenth of a large correction."""
@@ -317,8 +321,3 @@ def _copy(model: Network) -> _Weights:
 
 def _under(tensors: _Weights, prefix: str) -> _Weights:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise ValueError(f"training: {name} = {value!r}, expected {expected}.")

@@ -24,6 +24,11 @@ def chain(onsite: np.ndarray, energies: np.ndarray) -> tuple[torch.Tensor, torch
     )
 
 
+def one_chain(onsite: np.ndarray, scattering: torch.Tensor | None = None) -> Chains:
+    single, four = torch.tensor([[HOPPING], [4.0]], dtype=torch.float64)
+    return Chains(torch.as_tensor(onsite)[None], single, SPACING, four, scattering)
+
+
 def barrier(sites: int = 80, drop: float = 0.3) -> np.ndarray:
     x = np.arange(sites) * SPACING
     return 0.3 * np.exp(-(((x - 9) / 3) ** 2)) - drop / (1 + np.exp(-(x - 11) / 0.7))
@@ -139,12 +144,7 @@ def test_every_site_holds_one_state() -> None:
 
 def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_function() -> None:
     onsite, kT = barrier(drop=0.0), 0.02585
-    chains = Chains(
-        torch.as_tensor(onsite)[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-    )
+    chains = one_chain(onsite)
     contacts = Contacts(0.05, 0.05, kT)
     injected = inject(chains, contacts, 1.0, 1e-9)
     root = np.linspace(0, np.sqrt(1.2), 20001)[1:]
@@ -157,12 +157,7 @@ def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_func
 
 
 def test_the_quadrature_keeps_its_promise() -> None:
-    chains = Chains(
-        torch.as_tensor(barrier())[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-    )
+    chains = one_chain(barrier())
     contacts = Contacts(0.05, -0.3, 0.02585)
     exact = inject(chains, contacts, 1.0, 1e-11)
     for tolerance in (1e-4, 1e-6, 1e-8):
@@ -178,12 +173,7 @@ def test_the_quadrature_keeps_its_promise() -> None:
 
 def test_the_contour_gives_the_charge_of_the_real_axis() -> None:
     onsite, kT = barrier(), 0.02585
-    chains = Chains(
-        torch.as_tensor(onsite)[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-    )
+    chains = one_chain(onsite)
     contacts = Contacts(0.05, -0.1, kT)
     low, high = onsite[-1], onsite[0]
     angle = (np.arange(4000) + 0.5) * np.pi / 8000
@@ -207,12 +197,7 @@ def test_the_reported_error_bounds_the_true_one_with_narrow_resonances(seed: int
     height, level = chance.uniform(0.3, 1.5), chance.uniform(0.0, 0.4)
     onsite[start : start + widths[0]] += height
     onsite[start + widths[0] + gap : start + widths[0] + gap + widths[1]] += height
-    chains = Chains(
-        torch.as_tensor(onsite)[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-    )
+    chains = one_chain(onsite)
     contacts = Contacts(level, level, chance.choice([0.0066, 0.02585]))
     single, injected = charge_of_one(chains, contacts, 1.0), inject(chains, contacts, 1.0)
     assert single.unresolved == 0.0
@@ -229,12 +214,7 @@ def test_a_level_behind_a_barrier_is_filled_by_the_one_contact_it_leaks_into(thi
     """Widths of the level from 1e-4 to below 1e-15 eV; a grid on the real axis would have to find them."""
     onsite = np.zeros(120)
     onsite[40:], onsite[20:40], onsite[40 : 40 + thickness] = -0.4, -0.35, 0.5
-    chains = Chains(
-        torch.as_tensor(onsite)[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-    )
+    chains = one_chain(onsite)
     contacts = Contacts(0.2, -0.15, 0.02585)
     found = charge_of_one(chains, contacts, 1.0, 1e-8)
     assert found.unresolved == 0.0
@@ -256,12 +236,7 @@ def test_the_resolvent_continues_the_spectral_function_off_the_real_axis() -> No
 def test_a_narrow_resonance_is_resolved_or_reported() -> None:
     onsite = np.zeros(80)
     onsite[30:33], onsite[47:50] = 1.2, 1.2
-    chains = Chains(
-        torch.as_tensor(onsite)[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-    )
+    chains = one_chain(onsite)
     contacts = Contacts(0.6, 0.55, 0.02585)
     found, exact = (inject(chains, contacts, 1.0, tolerance) for tolerance in (1e-6, 1e-10))
     assert found.unresolved == 0.0
@@ -309,13 +284,7 @@ def test_waves_are_lost_over_the_mean_free_path() -> None:
 
 def test_contacts_that_scatter_keep_equilibrium_and_lose_no_current() -> None:
     onsite, kT = barrier(drop=0.0), 0.02585
-    chains = Chains(
-        torch.as_tensor(onsite)[None],
-        torch.tensor([HOPPING], dtype=torch.float64),
-        SPACING,
-        torch.tensor([4.0], dtype=torch.float64),
-        leaky(80, 0.05, 20),
-    )
+    chains = one_chain(onsite, leaky(80, 0.05, 20))
     biased, resting = Contacts(0.05, -0.1, kT), Contacts(0.05, 0.05, kT)
     assert inject(chains, resting, 1.0).current.item() == 0.0
     current = inject(chains, biased, 1.0, 1e-8).current.item()

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlnegf.device import Device, Region
+from mlnegf.device import Device
+from mlnegf.regions import Region
 from mlnegf.sections import CROSS_SECTIONS
 
 

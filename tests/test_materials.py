@@ -10,10 +10,11 @@ from scipy.sparse.linalg import eigsh
 
 import mlnegf
 from mlnegf.coupled import family_system, lattice_system
-from mlnegf.device import Device, Region
+from mlnegf.device import Device
 from mlnegf.materials import MATERIALS, SILICON, Material, Orientation, Valley, oriented
 from mlnegf.negf import Negf
 from mlnegf.poisson import Poisson
+from mlnegf.regions import Region
 from mlnegf.subbands import kinetic_operator, potential_energy, transverse_basis
 from mlnegf.transport import transmission
 from mlnegf.units import CHARGE_OVER_EPSILON0, HBAR2_OVER_2M0
