@@ -19,12 +19,12 @@ from scipy.ndimage import gaussian_filter
 from threadpoolctl import ThreadpoolController
 
 import mlnegf
-from mlnegf.blocks import System
-from mlnegf.grid import Floats
-from mlnegf.lattice import cubic_lattice
-from mlnegf.leads import Lead
-from mlnegf.problem import Problem
-from mlnegf.transport import scattering_states
+from mlnegf._common import Floats
+from mlnegf.scf.problem import Problem
+from mlnegf.transport.blocks import System
+from mlnegf.transport.lattice import cubic_lattice
+from mlnegf.transport.leads import Lead
+from mlnegf.transport.scattering import scattering_states
 from mlnegf.units import HBAR2_OVER_2M0
 
 SHAPES = [(60, 8, 8), (60, 12, 12), (100, 16, 16)]

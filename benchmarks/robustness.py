@@ -21,12 +21,11 @@ from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 import mlnegf
-from mlnegf.acceleration import Automatic
-from mlnegf.files import write_whole
-from mlnegf.grid import Floats
-from mlnegf.guess import ExtrapolatedBias
-from mlnegf.loop import CERTIFICATE, Limits, Run, from_off_state, from_warmth
-from mlnegf.problem import Problem
+from mlnegf._common import Floats, write_whole
+from mlnegf.scf.guesses import ExtrapolatedBias
+from mlnegf.scf.loop import CERTIFICATE, Limits, Run, from_off_state, from_warmth
+from mlnegf.scf.problem import Problem
+from mlnegf.scf.schemes import Automatic
 
 TOLERANCE = 1e-4
 """Of the runs that are judged, V."""

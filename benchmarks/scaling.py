@@ -14,8 +14,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 import mlnegf
-from mlnegf.poisson import Poisson
-from mlnegf.problem import Problem
+from mlnegf.nanosheet.poisson import Poisson
+from mlnegf.scf.problem import Problem
 
 LENGTHS = (20.0, 40.0, 80.0, 160.0)
 SPACINGS = (0.87, 0.5, 0.29, 0.167)

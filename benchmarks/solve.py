@@ -11,8 +11,8 @@ from statistics import median
 import torch
 
 import mlnegf
-from mlnegf.guess import ExtrapolatedBias, Semiclassical
-from mlnegf.problem import Problem
+from mlnegf.scf.guesses import ExtrapolatedBias, Semiclassical
+from mlnegf.scf.problem import Problem
 
 ROUNDS = 5
 BIASES = [(0.1, 0.1), (0.3, 0.5), (0.5, 0.3), (0.6, 0.6)]

@@ -13,20 +13,20 @@ import numpy as np
 import torch
 
 import mlnegf
-from mlnegf import benchmark as judging
-from mlnegf import dataset, generation, scores
-from mlnegf.acceleration import SCHEMES
-from mlnegf.autoencoder import NETWORKS, save
-from mlnegf.device import Device
-from mlnegf.doubt import describe
-from mlnegf.files import write_whole
-from mlnegf.guess import GUESSES
-from mlnegf.learned import FILE, LearnedGuess
-from mlnegf.losses import LOSSES
-from mlnegf.poisson import PoissonError
-from mlnegf.sections import CROSS_SECTIONS
-from mlnegf.training import Settings, potential_error
-from mlnegf.training import train as fit
+from mlnegf._common import write_whole
+from mlnegf.learning.losses import LOSSES
+from mlnegf.learning.networks import NETWORKS, save
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.geometry import CROSS_SECTIONS
+from mlnegf.nanosheet.poisson import PoissonError
+from mlnegf.scf.guesses import GUESSES
+from mlnegf.scf.schemes import SCHEMES
+from mlnegf.warmstart import comparison as judging
+from mlnegf.warmstart import dataset, generation, scores
+from mlnegf.warmstart.learned import FILE, LearnedGuess
+from mlnegf.warmstart.objective import Settings, potential_error
+from mlnegf.warmstart.objective import train as fit
+from mlnegf.warmstart.trained_range import describe
 
 Command = Callable[..., None]
 

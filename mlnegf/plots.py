@@ -12,15 +12,14 @@ from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mlnegf.benchmark import Run
-from mlnegf.dataset import Sample
-from mlnegf.device import Device
-from mlnegf.files import write_whole
-from mlnegf.grid import Floats
-from mlnegf.scf import Solution
-from mlnegf.spectrum import Spectrum
-from mlnegf.training import History
+from mlnegf._common import Floats, write_whole
+from mlnegf.learning.training import History
+from mlnegf.nanosheet.device import Device
+from mlnegf.scf.solve import Solution
+from mlnegf.scf.spectrum import Spectrum
 from mlnegf.units import PER_CUBIC_CENTIMETRE
+from mlnegf.warmstart.comparison import Run
+from mlnegf.warmstart.dataset import Sample
 
 COLOURS: Final = ("#1b4965", "#d1495b", "#3d8b5f", "#e09f3e", "#7b5ea7", "#6c757d")
 STYLE: Final[dict[str, Any]] = {
@@ -226,7 +225,7 @@ def learning_curve(histories: Mapping[str, History]) -> Figure:
         epochs, colour = np.arange(1, len(history.training) + 1), COLOURS[index % 6]
         loss.semilogy(epochs, history.training, color=colour, ls="--", lw=1, label=f"{name} training")
         loss.semilogy(epochs, history.validation, color=colour, ls="-", label=f"{name} validation")
-        error.plot(epochs, np.asarray(history.potential_error) * 1e3, color=colour, ls="-", label=name)
+        error.plot(epochs, np.asarray(history.error) * 1e3, color=colour, ls="-", label=name)
     loss.set(xlabel="epoch", ylabel="loss (1)", title="loss")
     error.set(xlabel="epoch", ylabel="rms error (mV)", title="potential on validation", ylim=(0, None))
     loss.legend(fontsize=8)

@@ -8,11 +8,13 @@ import matplotlib
 import pytest
 import torch
 
-from mlnegf import Device, LearnedGuess, Solution, dataset, generation, solve
-from mlnegf.autoencoder import save
-from mlnegf.dataset import Case, Profile, Sample, Splits
-from mlnegf.doubt import describe
-from mlnegf.training import Settings, Trained, train
+from mlnegf import Device, LearnedGuess, Solution, solve
+from mlnegf.learning.networks import save
+from mlnegf.learning.training import Trained
+from mlnegf.warmstart import dataset, generation
+from mlnegf.warmstart.dataset import Case, Profile, Sample, Splits
+from mlnegf.warmstart.objective import Settings, train
+from mlnegf.warmstart.trained_range import describe
 
 matplotlib.use("Agg")
 # Two processes with one thread each beat two that fight over the cores.

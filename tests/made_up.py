@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from mlnegf.autoencoder import SliceAutoencoder
-from mlnegf.benchmark import Run
-from mlnegf.dataset import FirstIteration
-from mlnegf.device import Device
+from mlnegf.learning.networks import SliceAutoencoder
+from mlnegf.nanosheet.device import Device
+from mlnegf.warmstart.comparison import Run
+from mlnegf.warmstart.dataset import FirstIteration
 
 RUN = Run(
     split="unseen_bias",

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.bound_states import FILLINGS, bound_states
-from mlnegf.chains import Chains, hopping_energy
-from mlnegf.contacts import Contacts
-from mlnegf.contour import charge_of_one
-from mlnegf.injection import inject
+from mlnegf.transport.bound_states import FILLINGS, bound_states
+from mlnegf.transport.chains import Chains, hopping_energy
+from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.equilibrium import charge_of_one
+from mlnegf.transport.nonequilibrium import inject
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))

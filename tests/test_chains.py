@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.bound_states import bound_states
-from mlnegf.chains import Chains, hopping_energy, lead, scattering_states
-from mlnegf.contacts import Contacts
-from mlnegf.contour import charge_of_one, resolvent
-from mlnegf.coupled import _equilibrium, _uniform
-from mlnegf.injection import inject
+from mlnegf.nanosheet.coupled import _equilibrium, _uniform
+from mlnegf.transport.bound_states import bound_states
+from mlnegf.transport.chains import Chains, hopping_energy, lead, scattering_states
+from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.equilibrium import charge_of_one, resolvent
+from mlnegf.transport.nonequilibrium import inject
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))

@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import mlnegf
-from mlnegf import Device, LearnedGuess, dataset
+from mlnegf import Device, LearnedGuess
 from mlnegf.__main__ import main
-from mlnegf.benchmark import read
-from mlnegf.dataset import Profile
+from mlnegf.warmstart import dataset
+from mlnegf.warmstart.comparison import read
+from mlnegf.warmstart.dataset import Profile
 
 TINY = shlex.split("--width 3 --thickness 3 --gate-length 6 --source-length 5 --drain-length 5 --spacing 0.5")
 BIAS = shlex.split("--gate 0.3 --drain 0.1")

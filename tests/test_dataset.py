@@ -13,12 +13,14 @@ import pytest
 import xarray
 
 import mlnegf
-from mlnegf import Device, continuation, dataset, solve
-from mlnegf.dataset import Case, Profile, Splits, cases, split
-from mlnegf.generation import REFERENCE_TOLERANCE, generate
-from mlnegf.guess import Semiclassical
-from mlnegf.problem import Problem
+from mlnegf import Device, solve
+from mlnegf.scf import sweep as continuation
+from mlnegf.scf.guesses import Semiclassical
+from mlnegf.scf.problem import Problem
 from mlnegf.units import PER_CUBIC_CENTIMETRE
+from mlnegf.warmstart import dataset
+from mlnegf.warmstart.dataset import Case, Profile, Splits, cases, split
+from mlnegf.warmstart.generation import REFERENCE_TOLERANCE, generate
 
 FIELDS = ("potential", "charge", "first_potential", "first_charge")
 
@@ -214,7 +216,10 @@ def test_nothing_is_generated_beside_a_truncated_file(
     assert files(copied) == before[1:]
 
 
-@pytest.mark.parametrize("name", ["mlnegf.dataset.__version__", "mlnegf.dataset.START", "mlnegf.dataset.FORMAT"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlnegf.warmstart.dataset.__version__", "mlnegf.warmstart.dataset.START", "mlnegf.warmstart.dataset.FORMAT"],
+)
 def test_data_of_another_version_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(name, "another")
     with pytest.raises(ValueError, match=r"drain_0.1000V.nc: made as .*expected .*'another'.*delete the file"):

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlnegf.device import Device
-from mlnegf.regions import Region
-from mlnegf.sections import CROSS_SECTIONS
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Region
 
 
 @pytest.mark.parametrize(

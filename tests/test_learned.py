@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from mlnegf import Device, LearnedGuess, Solution, solve
-from mlnegf.autoencoder import save
-from mlnegf.dataset import FILLING, Case, Sample
-from mlnegf.guess import Semiclassical
-from mlnegf.problem import Problem
-from mlnegf.training import Trained
+from mlnegf.learning.networks import save
+from mlnegf.learning.training import Trained
+from mlnegf.scf.guesses import Semiclassical
+from mlnegf.scf.problem import Problem
+from mlnegf.warmstart.dataset import FILLING, Case, Sample
 
 BIAS = (0.3, 0.1)
 
@@ -65,7 +65,7 @@ def test_a_perfect_prediction_is_the_fixed_point(
 ) -> None:
     (case,) = [case for case in found if (case.device, case.gate, case.drain) == (device, 0.5, 0.4)]
     answer = case.sample()
-    monkeypatch.setattr("mlnegf.learned.predict", lambda model, slices: (answer.charge, answer.potential))
+    monkeypatch.setattr("mlnegf.warmstart.learned.predict", lambda model, slices: (answer.charge, answer.potential))
     start = learned(Problem(device, 0.5, 0.4))
     # The label itself is right to 1e-5 V.
     np.testing.assert_allclose(start.potential, device.grid.fold(case.solved().potential), atol=1e-4)
@@ -95,7 +95,7 @@ def test_the_network_reads_the_filling_of_its_data(
     learned: LearnedGuess, device: Device, gate: float, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The point it read serves the solve as well if no state is bound there, so that the rule changes nothing."""
-    monkeypatch.setattr("mlnegf.learned._same", lambda problem, point: same)
+    monkeypatch.setattr("mlnegf.warmstart.learned._same", lambda problem, point: same)
     own, other = (learned(Problem(device, gate, 0.3, filling)) for filling in (FILLING, "mean"))
     assert np.array_equal(own.potential, other.potential)
     assert (other.seen is not None) == same
@@ -150,6 +150,6 @@ def test_weights_without_a_start_are_refused(trained: Trained) -> None:
 
 
 def test_weights_of_another_version_are_refused(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlnegf.weights.FORMAT_VERSION", "next")
+    monkeypatch.setattr("mlnegf.learning.weights.FORMAT_VERSION", "next")
     with pytest.raises(ValueError, match=r"tiny.safetensors: format .*expected 'mlnegf network next'; train again"):
         LearnedGuess.load(weights)

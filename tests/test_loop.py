@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mlnegf import Device, Solution, solve
-from mlnegf.acceleration import Automatic
-from mlnegf.grid import Floats
-from mlnegf.guess import Semiclassical, Start
-from mlnegf.loop import Limits, from_off_state, from_warmth, iterate
-from mlnegf.problem import Point, Problem
+from mlnegf._common import Floats
+from mlnegf.scf.guesses import Semiclassical, Start
+from mlnegf.scf.loop import Limits, from_off_state, from_warmth, iterate
+from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.schemes import Automatic
 
 BIAS = 0.4, 0.3
 
@@ -46,7 +46,7 @@ def test_the_way_starts_where_the_gate_closes_the_channel(
         gates.append(problem.gate)
         return iterate(problem, start, scheme, limits)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mlnegf.loop.iterate", note)
+    monkeypatch.setattr("mlnegf.scf.loop.iterate", note)
     changed = Device(**{**device.to_dict(), "work_function": work_function})
     assert from_off_state(Problem(changed, 0.4, 0.1), Automatic(), Limits(1e-3, 1e-2, 60, 6)).converged
     assert gates[0] == pytest.approx(0.0 if work_function is None else 0.3)

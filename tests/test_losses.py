@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlnegf.losses import (
+from mlnegf.learning.losses import (
     LOSSES,
     Logarithmic,
     Loss,

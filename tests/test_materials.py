@@ -9,14 +9,14 @@ from scipy.optimize import brentq
 from scipy.sparse.linalg import eigsh
 
 import mlnegf
-from mlnegf.coupled import family_system, lattice_system
-from mlnegf.device import Device
-from mlnegf.materials import MATERIALS, SILICON, Material, Orientation, Valley, oriented
-from mlnegf.negf import Negf
-from mlnegf.poisson import Poisson
-from mlnegf.regions import Region
-from mlnegf.subbands import kinetic_operator, potential_energy, transverse_basis
-from mlnegf.transport import transmission
+from mlnegf.nanosheet.charge import Negf
+from mlnegf.nanosheet.coupled import family_system, lattice_system
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.geometry import Region
+from mlnegf.nanosheet.materials import MATERIALS, SILICON, Material, Orientation, Valley, oriented
+from mlnegf.nanosheet.poisson import Poisson
+from mlnegf.nanosheet.subbands import kinetic_operator, potential_energy, transverse_basis
+from mlnegf.transport.scattering import transmission
 from mlnegf.units import CHARGE_OVER_EPSILON0, HBAR2_OVER_2M0
 
 SMALL = Device(width=4.0, thickness=3.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.25, 0.5, 0.5))

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlnegf import Device, Solution, plots, sweep
-from mlnegf.dataset import Sample
-from mlnegf.spectrum import Spectrum, spectrum
-from mlnegf.training import History, Trained
+from mlnegf.learning.training import History, Trained
+from mlnegf.scf.spectrum import Spectrum, spectrum
+from mlnegf.warmstart.dataset import Sample
 
 RUNS = [
     replace(RUN, gate=gate, guess=guess, scheme=scheme, charge_evaluations=solves, outcome=outcome)

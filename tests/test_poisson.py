@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from mlnegf.device import Device
-from mlnegf.poisson import Poisson, laplacian
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.poisson import Poisson, laplacian
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from mlnegf.rescale import rescale, shares
+from mlnegf.warmstart.rescale import rescale, shares
 
 sides = st.integers(1, 30)
 shapes = st.tuples(sides, sides)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.bound_states import BoundStates, bound_states
-from mlnegf.chains import Chains, hopping_energy
-from mlnegf.contacts import Contacts
-from mlnegf.contour import OneFilling, charge_of_one
-from mlnegf.device import Device
-from mlnegf.injection import Injected, inject
-from mlnegf.negf import Negf
-from mlnegf.response import chain_response
+from mlnegf.nanosheet.charge import Negf
+from mlnegf.nanosheet.device import Device
+from mlnegf.transport.bound_states import BoundStates, bound_states
+from mlnegf.transport.chains import Chains, hopping_energy
+from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.equilibrium import OneFilling, charge_of_one
+from mlnegf.transport.nonequilibrium import Injected, inject
+from mlnegf.transport.response import chain_response
 
 X = (np.arange(80) + 0.5) * 0.25
 DIRECTION = torch.as_tensor(np.cos(X / 3 + 1))[None]

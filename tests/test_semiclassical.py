@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from mlnegf.device import Device
-from mlnegf.problem import Problem
-from mlnegf.semiclassical import fermi_integral, quasi_fermi_level, semiclassical_density
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.semiclassical import fermi_integral, quasi_fermi_level, semiclassical_density
+from mlnegf.scf.problem import Problem
 
 
 @pytest.mark.parametrize("eta", [-20.0, -3.0, 0.0, 2.5, 15.0, 60.0])

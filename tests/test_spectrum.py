@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mlnegf import Device, Solution, solve
-from mlnegf.grid import Floats
-from mlnegf.spectrum import Spectrum, spectrum
+from mlnegf._common import Floats
+from mlnegf.scf.spectrum import Spectrum, spectrum
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 # No state lies below the lowest edge, none is filled 0.5 eV above both Fermi levels; edges lie between the points.

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.device import Device
-from mlnegf.materials import SILICON
-from mlnegf.sections import CROSS_SECTIONS
-from mlnegf.subbands import kinetic_operator, solve_subbands, transverse_basis
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.geometry import CROSS_SECTIONS
+from mlnegf.nanosheet.materials import SILICON
+from mlnegf.nanosheet.subbands import kinetic_operator, solve_subbands, transverse_basis
 from mlnegf.units import HBAR2_OVER_2M0
 
 

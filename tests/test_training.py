@@ -7,20 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.autoencoder import NETWORKS, SliceAutoencoder, load, predict, save
-from mlnegf.dataset import Sample
-from mlnegf.device import Device
-from mlnegf.doubt import excesses
-from mlnegf.losses import LOSSES
-from mlnegf.training import (
-    Example,
-    Objective,
-    Settings,
-    evaluate,
-    potential_error,
-    schedule,
-    train,
-)
+from mlnegf.learning.losses import LOSSES
+from mlnegf.learning.networks import NETWORKS, SliceAutoencoder, load, save
+from mlnegf.learning.training import evaluate, schedule
+from mlnegf.nanosheet.device import Device
+from mlnegf.warmstart.dataset import Sample
+from mlnegf.warmstart.objective import Example, Objective, Settings, potential_error, train
+from mlnegf.warmstart.slices import predict
+from mlnegf.warmstart.trained_range import excesses
 
 THERMAL = 0.02585
 
@@ -45,8 +39,8 @@ SHORT = Settings(epochs=3, seed=1)
 def test_loss_falls_and_potential_improves() -> None:
     trained = train(TRAINING, VALIDATION, Settings(epochs=30, seed=0), progress=False)
     history = trained.history
-    assert history.training.shape == history.validation.shape == history.potential_error.shape == (30,)
-    assert history.potential_error[-1] < 0.3 * history.potential_error[0]
+    assert history.training.shape == history.validation.shape == history.error.shape == (30,)
+    assert history.error[-1] < 0.3 * history.error[0]
     assert history.training[-1] < 0.1 * history.training[0]
     assert history.validation.min() < 0.2 * history.validation[0]
     before = potential_error(SliceAutoencoder(), VALIDATION)
@@ -132,9 +126,9 @@ def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: p
         def killed(*_: object) -> tuple[float, float]:
             if checkpoint.exists():
                 raise KeyboardInterrupt
-            return float(whole.history.validation[0]), float(whole.history.potential_error[0])
+            return float(whole.history.validation[0]), float(whole.history.error[0])
 
-        patch.setattr("mlnegf.training.evaluate", killed)
+        patch.setattr("mlnegf.learning.training.evaluate", killed)
         with pytest.raises(KeyboardInterrupt):
             train(TRAINING, VALIDATION, settings, progress=False)
     resumed = train(TRAINING, VALIDATION, settings, progress=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mlnegf.weights import FORMAT_VERSION, read_tensors, write_tensors
+from mlnegf.learning.weights import FORMAT_VERSION, read_tensors, write_tensors
 
 TENSORS = {"weight": torch.arange(600.0).reshape(20, 30), "bias": torch.ones(3)}
 
@@ -51,7 +51,7 @@ def test_a_damaged_file_is_refused(path: Path, damage: str) -> None:
 
 
 def test_another_version_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlnegf.weights.FORMAT_VERSION", "next")
+    monkeypatch.setattr("mlnegf.learning.weights.FORMAT_VERSION", "next")
     words = rf"format 'test {FORMAT_VERSION}', expected 'test next'; train again .*version"
     with pytest.raises(ValueError, match=words):
         read_tensors(path, "test")

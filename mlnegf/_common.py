@@ -1,0 +1,44 @@
+"""What every room may use: array types, refusal of arguments, files written whole, the version."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__ = "0.1.0"
+
+Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+
+def require(condition: bool, name: str, value: object, expected: str, caller: str) -> None:
+    """Raise a ValueError that names an argument of `caller` unless a condition holds."""
+    if not condition:
+        raise ValueError(f"{caller}: {name} = {value!r}, expected {expected}.")
+
+
+def is_finite(value: object) -> bool:
+    """Say whether a value is a finite number."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, and put it in its place when it is complete.
+
+    Whatever happens, `path` is then the old file or the new one, and nothing else is left.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

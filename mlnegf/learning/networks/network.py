@@ -1,0 +1,91 @@
+"""What every network of images shares: a name, a constructor that can be repeated, and one file to travel in."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import nn
+
+from mlnegf.learning.weights import Location, read_tensors, write_tensors
+
+Ranges = dict[str, tuple[float, float]]
+
+NETWORKS: Final[dict[str, type["Network"]]] = {}
+"""Every network by name."""
+
+
+class Network(nn.Module):
+    """A network that reads images and conditions of a case, (n, features, S, S) and (n, conditions), n along one axis.
+
+    One call is one case, its images in order, so a network may look along the case too. A subclass names itself,
+    ``class Mine(Network, name="mine")``, keeps the keywords of its constructor in `config`, and returns raw outputs,
+    (n, outputs, S, S), from `forward`, zero before training.
+
+    Attributes
+    ----------
+    size : int
+        S.
+    reach : float
+        How far apart along the case the neighbours stand whose images it is shown, in the unit of the case.
+    config : dict
+        Keywords that make the same network again.
+    ranges : dict
+        Least and largest of every condition seen in training.
+    """
+
+    name: ClassVar[str]
+    size: int
+    reach: float
+    config: dict[str, float]
+    ranges: Ranges
+
+    def __init_subclass__(cls, *, name: str, **others: Any) -> None:
+        """Enter the class into `NETWORKS` under its name."""
+        super().__init_subclass__(**others)
+        cls.name = name
+        NETWORKS[name] = cls
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranges = {}
+
+    def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """Return raw outputs, (n, outputs, S, S)."""
+        raise NotImplementedError
+
+
+def save(path: Location, model: Network, metadata: Mapping[str, str]) -> None:
+    """Write a network and its metadata to one file, whole or not at all.
+
+    The ranges are the network's own, or the metadata's where it has none.
+    """
+    ranges = json.dumps(model.ranges) if model.ranges else metadata.get("ranges", "{}")
+    own = {"network": model.name, "config": json.dumps(model.config), "ranges": ranges}
+    write_tensors(path, model.state_dict(), {**metadata, **own}, "mlnegf network")
+
+
+def load(path: Location) -> tuple[Network, dict[str, str]]:
+    """Read a network, ready to predict, and its metadata.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another format version, or of a network this installation does not know.
+    """
+    tensors, metadata = read_tensors(path, "mlnegf network")
+    name = metadata.get("network")
+    if name not in NETWORKS:
+        raise ValueError(
+            f"{path}: network {name!r}, expected one of {sorted(NETWORKS)}; import the module that defines it first."
+        )
+    try:
+        model = NETWORKS[name](**json.loads(metadata["config"]))
+        model.load_state_dict(tensors)
+        model.ranges = {key: (low, high) for key, (low, high) in json.loads(metadata["ranges"]).items()}
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: weights do not fit the network {name!r}, expected those of this installation ({error}); "
+            "train it again."
+        ) from error
+    return model.eval(), metadata

@@ -1,0 +1,286 @@
+"""One NEGF solve: potential to charge and current, with the exact linear response of both."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from mlnegf._common import Floats
+from mlnegf.nanosheet.coupled import CoupledCharge, coupled_charge
+from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.subbands import (
+    Subbands,
+    TransverseBasis,
+    cell_densities,
+    potential_energy,
+    solve_subbands,
+    transverse_basis,
+)
+from mlnegf.transport.bound_states import BoundStates, bound_states
+from mlnegf.transport.chains import Chains, hopping_energy
+from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.equilibrium import OneFilling, charge_of_one
+from mlnegf.transport.nonequilibrium import Injected, inject
+from mlnegf.transport.response import ChainResponse, chain_response, shifted_lines
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Negf:
+    """The NEGF solver of one device: everything that no potential or bias changes.
+
+    Attributes
+    ----------
+    device : Device
+    basis : TransverseBasis
+    filling : str
+        Rule of `bound_states.FILLINGS`.
+    tolerance : float
+        Of the energy quadrature, see `injection.inject`.
+    left_out : float
+        Largest share of the charge that subbands may hold and still be dropped.
+    modes : str
+        "uncoupled" or "coupled", see `coupled`.
+    """
+
+    device: Device
+    basis: TransverseBasis
+    filling: str = "sides"
+    tolerance: float = 1e-6
+    left_out: float = 1e-6
+    modes: str = "uncoupled"
+
+    @staticmethod
+    def of(
+        device: Device,
+        filling: str = "sides",
+        tolerance: float = 1e-6,
+        basis_size: int = 16,
+        modes: str = "uncoupled",
+    ) -> "Negf":
+        """Build the solver of a device."""
+        return Negf(device, transverse_basis(device, basis_size), filling, tolerance, modes=modes)
+
+    def contacts(self, drain: float) -> Contacts:
+        """Fermi levels μ_S = 0 and μ_D = −e V_D."""
+        return Contacts(source=0.0, drain=-drain, kT=self.device.thermal_energy)
+
+    def __call__(self, potential: Floats, drain: float) -> "Charge":
+        """Solve at a folded potential (nx, cells) in V and a drain voltage in V."""
+        contacts = self.contacts(drain)
+        energy = potential_energy(self.device.grid, potential)
+        subbands = solve_subbands(self.basis, energy)
+        family, rank, dropped = self._select(subbands, contacts)
+        degeneracy = 2 * self.basis.degeneracy[family]
+        chains = Chains(
+            onsite=subbands.energies[family, :, rank],
+            hopping=hopping_energy(self.basis.mass_x[family], self.device.grid.dx),
+            spacing=self.device.grid.dx,
+            degeneracy=degeneracy,
+            scattering=self._scattering,
+        )
+        scale = self.device.donors * float(self.basis.weights.sum())
+        injected = inject(chains, contacts, scale, self.tolerance)
+        single = charge_of_one(chains, contacts, scale, self.tolerance)
+        bound = bound_states(chains, contacts, self.filling)
+        parts = (self, contacts, subbands, family, rank, chains, injected, single, bound, dropped)
+        if self.modes == "uncoupled":
+            return Charge(*parts)
+        return MixedCharge(
+            *parts, coupled_charge(self.basis, energy, self.device.grid.dx, contacts, scale, self.tolerance)
+        )
+
+    @cached_property
+    def _scattering(self) -> Tensor | None:
+        """Spacing over mean free path in source and drain, (2, nx)."""
+        grid, path = self.device.grid, self.device.mean_free_path
+        if path is None:
+            return None
+        under = torch.as_tensor(grid.gated.nonzero()[0])
+        site = torch.arange(len(grid.x))
+        return torch.stack([site < under[0], site > under[-1]]).double() * (grid.dx / path)
+
+    def _select(self, subbands: Subbands, contacts: Contacts) -> tuple[Tensor, Tensor, float]:
+        """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on each."""
+        energies = subbands.energies
+        edges = energies[:, 0], energies[:, -1]
+        filled = torch.exp((contacts.source - edges[0]).clamp_max(0.0) / contacts.kT)
+        filled = torch.maximum(filled, torch.exp((contacts.drain - edges[1]).clamp_max(0.0) / contacts.kT))
+        well = energies.amin(1)
+        binding = well < torch.minimum(*edges) - 1e-12
+        level = torch.full_like(well, max(contacts.source, contacts.drain))
+        if self.filling == "threshold":
+            level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
+        filled = torch.maximum(
+            filled, torch.where(binding, torch.exp((level - well).clamp_max(0.0) / contacts.kT), 0.0)
+        )
+        share = (filled * (self.basis.degeneracy * self.basis.mass_x.sqrt())[:, None]).reshape(-1)
+        order = torch.argsort(share, descending=True)
+        rest = share[order].flip(0).cumsum(0).flip(0) / share.sum()
+        keep = torch.sort(order[rest > self.left_out]).values
+        size = energies.shape[-1]
+        dropped = rest[len(keep)] if len(keep) < len(rest) else torch.zeros(())
+        return keep // size, keep % size, float(dropped)
+
+
+@dataclass(frozen=True, eq=False)
+class Charge:
+    """Result of one NEGF solve.
+
+    Attributes
+    ----------
+    subbands : Subbands
+        All subbands of all slices.
+    family, rank : int64 Tensor, (K,)
+        The kept ones.
+    chains : Chains
+        Their transport problems.
+    injected : Injected
+    single : OneFilling
+    bound : BoundStates
+    dropped : float
+        Bound on the share of charge in the subbands left out.
+    """
+
+    negf: Negf
+    contacts: Contacts
+    subbands: Subbands
+    family: Tensor
+    rank: Tensor
+    chains: Chains
+    injected: Injected
+    single: OneFilling
+    bound: BoundStates
+    dropped: float
+
+    @cached_property
+    def line_density(self) -> Tensor:
+        """Electrons per nm in every kept subband, (K, nx)."""
+        return self.injected.density + self.single.density + self.bound.density(self.chains)
+
+    @cached_property
+    def shapes(self) -> Tensor:
+        """|ψ|² of the kept subbands on the semiconductor's folded cells, (K, nx, C), nm⁻²."""
+        basis, coefficients = self.negf.basis, self.subbands.coefficients[self.family, :, :, self.rank]
+        return cell_densities(basis.functions[self.family], coefficients)
+
+    @cached_property
+    def density(self) -> Floats:
+        """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
+        return self.on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes))
+
+    @property
+    def continuity(self) -> float:
+        """Least overlap of a kept subband with itself in the next slice; near 1 where modes do not couple."""
+        coefficients = self.subbands.coefficients[self.family, :, :, self.rank]
+        return float((coefficients[:, :-1] * coefficients[:, 1:]).sum(-1).square().min())
+
+    @property
+    def current(self) -> float:
+        """Drain current, A."""
+        return float(self.injected.current.sum())
+
+    @cached_property
+    def slope(self) -> Floats:
+        """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
+        slope = self.shifted_lines(torch.zeros(1))[1][0].clamp_min(0.0)
+        return self.on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
+
+    def shifted_lines(self, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """Charge of the kept subbands with all levels lowered by `shifts`, see `response.shifted_lines`."""
+        return shifted_lines(self.chains, self.contacts, self.injected, self.single, self.bound, shifts)
+
+    @cached_property
+    def chain_response(self) -> ChainResponse:
+        """Response of the kept subbands to their energies."""
+        return chain_response(self.chains, self.contacts, self.injected, self.single, self.bound)
+
+    @cached_property
+    def _polarisation(self) -> Tensor:
+        """Response of Σ_m N_m |ψ_m|² to U at fixed N_m, slice by slice, (nx, C, C), nm⁻³/eV.
+
+        First-order perturbation of the wave functions; a pair of subbands enters by (N_m − N_n)/(E_m − E_n).
+        """
+        basis, subbands = self.negf.basis, self.subbands
+        families, nx, size = subbands.energies.shape
+        density = torch.zeros(families, size, nx, dtype=subbands.energies.dtype)
+        density[self.family, self.rank] = self.line_density
+        density = density.transpose(1, 2)
+        cells = basis.functions.shape[1]
+        polarisation = torch.zeros(nx, cells, cells, dtype=density.dtype)
+        for family in range(families):
+            kept = self.rank[self.family == family]
+            if not len(kept):
+                continue
+            wave = basis.functions[family] @ subbands.coefficients[family]
+            # Every pair once: a kept subband with one dropped, or with a kept one of higher rank.
+            first, second = kept.repeat_interleave(size), torch.arange(size).repeat(len(kept))
+            once = ~torch.isin(second, kept) | (second > first)
+            first, second = first[once], second[once]
+            gap = subbands.energies[family][:, first] - subbands.energies[family][:, second]
+            change = density[family][:, first] - density[family][:, second]
+            weight = torch.where(gap.abs() > 1e-9, 2 * change / gap, 0.0)
+            pairs = wave[:, :, first] * wave[:, :, second]
+            polarisation += (pairs * weight[:, None, :]) @ pairs.transpose(1, 2)
+        return polarisation * basis.weights
+
+    def respond(self, change: Floats) -> tuple[Floats, float]:
+        """Linear response to a change of potential.
+
+        Parameters
+        ----------
+        change : ndarray, (nx, cells)
+            δφ on the folded grid, V.
+
+        Returns
+        -------
+        density : ndarray, (nx, cells)
+            δn, nm⁻³.
+        current : float
+            δI, A.
+        """
+        energy = -torch.from_numpy(np.ascontiguousarray(change[:, self.negf.device.grid.channel_cells]))
+        levels = torch.einsum("kxc,xc->kx", self.shapes, energy * self.negf.basis.weights)
+        lines = (self.chain_response.density @ levels[..., None])[..., 0]
+        density = torch.einsum("kx,kxc->xc", lines, self.shapes)
+        density += (self._polarisation @ energy[..., None])[..., 0]
+        return self.on_grid(density), float((self.chain_response.current * levels).sum())
+
+    def on_grid(self, values: Tensor) -> Floats:
+        """Lay values (nx, C) of `grid.channel_cells` on the folded grid, zero elsewhere: (nx, cells)."""
+        grid = self.negf.device.grid
+        folded = np.zeros((len(grid.x), len(grid.images)))
+        folded[:, grid.channel_cells] = values.numpy()
+        return folded
+
+
+@dataclass(frozen=True, eq=False)
+class MixedCharge(Charge):
+    """Charge and current of coupled modes; slope and response are those of the uncoupled ones at the same potential.
+
+    So Newton's method becomes a quasi-Newton method, whose linear problem is wrong by as much as the coupling matters:
+    it takes a solve or two more, and the estimated error is good to that share of itself.
+
+    Attributes
+    ----------
+    coupled : CoupledCharge
+    """
+
+    coupled: CoupledCharge
+
+    @cached_property
+    def density(self) -> Floats:
+        """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
+        return self.on_grid(self.coupled.density)
+
+    @property
+    def current(self) -> float:
+        """Drain current, A."""
+        return self.coupled.current
+
+    @property
+    def continuity(self) -> float:
+        """Modes may mix: 1."""
+        return 1.0

@@ -1,0 +1,257 @@
+"""The device: what is simulated, as frozen data that validates itself."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from mlnegf._common import is_finite, require
+from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Mask, Region, as_mask, as_regions
+from mlnegf.nanosheet.grid import Grid, build_grid
+from mlnegf.nanosheet.materials import CUBIC, MATERIALS, Material, Orientation, Valley, oriented
+from mlnegf.units import PER_CUBIC_CENTIMETRE, thermal_energy
+
+COLDEST, HOTTEST = 4.0, 600.0
+"""Temperatures allowed, K."""
+
+
+_require = partial(require, caller="Device")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A gate-all-around nanosheet or nanowire transistor; transport along x.
+
+    Parameters
+    ----------
+    gate_length, width, thickness : float
+        Gate length along x, extent of the semiconductor along y and along z, nm.
+    source_length, drain_length : float
+        Lengths of the doped extensions, nm.
+    oxide_thickness : float
+        Oxide around the semiconductor, along the whole device, nm.
+    doping : float
+        Donors (acceptors if p-type) in source and drain, cm⁻³; the channel is undoped.
+    cross_section : str or 2D array of bool
+        A name in `CROSS_SECTIONS`, or a mask of any resolution, rows along y and columns along z, stretched over width
+        and thickness.
+    spacing : tuple of float
+        Largest cell (dx, dy, dz), nm. The three lengths along x are multiples of dx; dy and dz shrink to fit.
+    temperature : float
+        K, 4 to 600.
+    work_function : float, optional
+        Of the gate, eV; unless given, that which aligns the gate with the carriers' band.
+    semiconductor, oxide : str
+        Names in `MATERIALS`.
+    polarity : str
+        "n", or "p": holes of one parabolic band.
+    orientation : tuple
+        Crystal directions of x and z, as Miller indices.
+    penetration : bool
+        Whether wave functions enter the oxide, to vanish at the gate; along x carriers keep the semiconductor's mass.
+    regions : tuple of Region
+        Boxes of other materials, the last one wins.
+    mean_free_path : float, optional
+        Between collisions in source and drain, nm, which keep the carriers there at the contact's equilibrium; None:
+        ballistic throughout.
+
+    Raises
+    ------
+    ValueError
+        For any argument out of range, naming it, its value and what to try.
+    """
+
+    gate_length: float = 10.0
+    width: float = 6.0
+    thickness: float = 3.0
+    source_length: float = 8.0
+    drain_length: float = 8.0
+    oxide_thickness: float = 1.0
+    doping: float = 1e20
+    cross_section: str | Mask = "rectangle"
+    spacing: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    temperature: float = 300.0
+    work_function: float | None = None
+    semiconductor: str = "silicon"
+    oxide: str = "silicon dioxide"
+    polarity: str = "n"
+    orientation: Orientation = CUBIC
+    penetration: bool = False
+    regions: tuple[Region, ...] = ()
+    mean_free_path: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
+        object.__setattr__(self, "spacing", _three(self.spacing))
+        if not isinstance(self.cross_section, str):
+            object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
+        object.__setattr__(self, "orientation", _orientation(self.orientation))
+        object.__setattr__(self, "regions", as_regions(self.regions))
+        lengths = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness", "doping")
+        for name in (*lengths, "temperature"):
+            value = getattr(self, name)
+            _require(is_finite(value) and value > 0, name, value, "a positive, finite number")
+        _require(1e17 <= self.doping <= 5e20, "doping", self.doping, "donors per cm³ between 1e17 and 5e20")
+        _require(
+            COLDEST <= self.temperature <= HOTTEST,
+            "temperature",
+            self.temperature,
+            f"kelvin between {COLDEST:g} and {HOTTEST:g}",
+        )
+        _require(
+            self.work_function is None or (is_finite(self.work_function) and 2.0 <= self.work_function <= 7.0),
+            "work_function",
+            self.work_function,
+            "electronvolts between 2 and 7, or None for the affinity",
+        )
+        _require(
+            as_mask(self.cross_section) is not None
+            or (isinstance(self.cross_section, str) and self.cross_section in CROSS_SECTIONS),
+            "cross_section",
+            self.cross_section,
+            f"one of {sorted(CROSS_SECTIONS)}, or a 2D array of bool that touches all four sides of its box",
+        )
+        _require(
+            isinstance(self.polarity, str) and self.polarity in ("n", "p"), "polarity", self.polarity, "'n' or 'p'"
+        )
+        _require(isinstance(self.penetration, bool), "penetration", self.penetration, "True or False")
+        for name in ("semiconductor", "oxide"):
+            value = getattr(self, name)
+            known = isinstance(value, str) and value in MATERIALS
+            _require(known, name, value, f"one of {sorted(MATERIALS)}")
+        _require(bool(self.valleys), "semiconductor", self.semiconductor, "a material with valleys, not an insulator")
+        _require(
+            not self.penetration or not self.bands(MATERIALS[self.oxide]),
+            "oxide",
+            self.oxide,
+            "an insulator where wave functions penetrate",
+        )
+        for region in self.regions:
+            bands = self.bands(MATERIALS[region.material])
+            _require(
+                bands in ((), self.bands(self.channel)),
+                "regions",
+                region.material,
+                f"an insulator, or a semiconductor with the masses of {self.semiconductor}: masses change nowhere",
+            )
+        dx, dy, dz = self.spacing
+        _require(
+            self.mean_free_path is None or (is_finite(self.mean_free_path) and self.mean_free_path >= 4 * dx),
+            "mean_free_path",
+            self.mean_free_path,
+            f"nm, at least 4 cells of spacing[0] = {dx} nm, or None for ballistic contacts",
+        )
+        for name in ("gate_length", "source_length", "drain_length"):
+            value = getattr(self, name)
+            cells = round(value / dx)
+            _require(
+                cells >= 2 and math.isclose(cells * dx, value, rel_tol=1e-9),
+                name,
+                value,
+                f"at least 2 whole cells of spacing[0] = {dx} nm; the nearest is {max(cells, 2) * dx:g}",
+            )
+        for name, step in (("width", dy), ("thickness", dz)):
+            value = getattr(self, name)
+            _require(value >= 3.99 * step, name, value, f"at least 4 cells of {step} nm; refine spacing")
+        _require(
+            self.oxide_thickness >= 0.99 * max(dy, dz),
+            "oxide_thickness",
+            self.oxide_thickness,
+            f"at least one cell of {max(dy, dz)} nm; refine spacing",
+        )
+
+    @property
+    def channel(self) -> Material:
+        """The semiconductor."""
+        return MATERIALS[self.semiconductor]
+
+    def bands(self, material: Material) -> tuple[Valley, ...]:
+        """Return the bands of a material for this device's carriers, along the cubic axes."""
+        return material.electrons if self.polarity == "n" else material.holes
+
+    @property
+    def valleys(self) -> tuple[Valley, ...]:
+        """The carriers' valleys along the axes of the device."""
+        return oriented(self.bands(self.channel), self.orientation)
+
+    def band_edge(self, material: Material) -> float:
+        """Energy of a material's band edge for this device's carriers, over that of the semiconductor, eV."""
+        if self.polarity == "n":
+            return self.channel.affinity - material.affinity
+        return (material.affinity + material.gap) - (self.channel.affinity + self.channel.gap)
+
+    @property
+    def mirror(self) -> float:
+        """+1; −1 if p-type, which is solved as the n-type device it becomes when all charges and voltages change sign.
+
+        Inside the package, energies, potentials and voltages are those of the n-type picture. `solve`, `Solution`,
+        `sweep` and guesses speak of the real device.
+        """
+        return 1.0 if self.polarity == "n" else -1.0
+
+    @property
+    def length(self) -> float:
+        """Source, gate and drain together, nm."""
+        return self.source_length + self.gate_length + self.drain_length
+
+    @property
+    def thermal_energy(self) -> float:
+        """The thermal energy kT, eV."""
+        return thermal_energy(self.temperature)
+
+    def at(self, temperature: float) -> "Device":
+        """Return the same device at another temperature, K."""
+        return replace(self, temperature=temperature)
+
+    @property
+    def donors(self) -> float:
+        """Donors in source and drain, nm⁻³."""
+        return self.doping * PER_CUBIC_CENTIMETRE
+
+    def gate_potential(self, gate: float) -> float:
+        """Electrostatic potential on the oxide's surface under a gate voltage, V: V_G − (Φ_M − χ)/e; see `mirror`."""
+        aligned = self.channel.affinity + (0.0 if self.polarity == "n" else self.channel.gap)
+        return gate - (0.0 if self.work_function is None else self.mirror * (self.work_function - aligned))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The cell-centred grid of this device."""
+        return build_grid(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters as plain data, for files."""
+        return asdict(self)
+
+
+def _three(spacing: Any) -> tuple[float, float, float]:
+    values = tuple(spacing) if isinstance(spacing, (tuple, list)) else (spacing,)
+    _require(
+        len(values) == 3 and all(is_finite(value) and 0 < value <= 2 for value in values),
+        "spacing",
+        spacing,
+        "three cell sizes (dx, dy, dz) in nm, each between 0 and 2",
+    )
+    dx, dy, dz = (float(value) for value in values)
+    return dx, dy, dz
+
+
+def _orientation(orientation: Any) -> Orientation:
+    try:
+        directions = np.asarray(orientation)
+    except ValueError:
+        directions = np.zeros(0)
+    _require(
+        directions.shape == (2, 3)
+        and directions.dtype.kind == "i"
+        and bool(directions.any(axis=1).all())
+        and directions[0] @ directions[1] == 0,
+        "orientation",
+        orientation,
+        "Miller indices of x and z, perpendicular, such as ((1, 1, 0), (0, 0, 1))",
+    )
+    x, z = (tuple(int(index) for index in direction) for direction in directions)
+    return x, z  # type: ignore[return-value]

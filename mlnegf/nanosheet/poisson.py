@@ -1,0 +1,200 @@
+"""Finite-volume Poisson equation on the folded grid, and its nonlinear solve.
+
+With φ in V, densities in nm⁻³ and lengths in nm the equation −∇·(ε∇φ) = (e/ε₀)(N_D − n) becomes, integrated over cells,
+
+    L φ = b V_gate + (e/ε₀) v (N_D − n),
+
+with L the symmetric operator of face conductances ε A/h (harmonic mean across a face), b the conductances to the gate
+and v the cell volumes. The gate is a Dirichlet face of the oxide; every other outer face has zero normal field.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyamg
+import scipy.sparse as sparse
+from scipy.sparse.linalg import LinearOperator, cg
+
+from mlnegf._common import Floats
+from mlnegf.nanosheet.device import Device
+from mlnegf.units import CHARGE_OVER_EPSILON0, thermal_energy
+
+Density = Callable[[Floats], tuple[Floats, Floats]]
+"""Maps a folded potential (nx, cells) to the electron density (nm⁻³) and its local derivative ∂n/∂φ ≥ 0."""
+
+
+def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
+    """Assemble the operator L and the gate coupling b on the folded grid.
+
+    Returns
+    -------
+    operator : csr_array, (n, n)
+        n = nx · cells; nm, row-major over (nx, cells).
+    gate : ndarray, (n,)
+        L φ = b for φ = 1 everywhere, nm.
+    """
+    grid = device.grid
+    index = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+    sizes = np.full(len(grid.x), grid.dx), grid.dy, grid.dz
+    operator = sparse.csr_array((index.size,) * 2)
+    gate = np.zeros(grid.shape)
+    for axis, size in enumerate(sizes):
+        thickness = size.reshape([-1 if place == axis else 1 for place in range(3)])
+        face = np.prod(np.broadcast_arrays(*np.ix_(*sizes)), axis=0) / thickness
+        half = np.moveaxis(thickness / 2 / grid.permittivity, axis, 0)
+        face = np.moveaxis(face, axis, 0)
+        cells = np.moveaxis(index, axis, 0)
+        conductance = (face[:-1] / (half[:-1] + half[1:])).ravel()
+        links = np.repeat(np.arange(conductance.size), 2)
+        ends = np.stack([cells[:-1].ravel(), cells[1:].ravel()], 1).ravel()
+        difference = sparse.csr_array(
+            (np.tile([1.0, -1.0], conductance.size), (links, ends)), shape=(conductance.size, index.size)
+        )
+        operator += difference.T @ sparse.diags_array(conductance) @ difference
+        if axis:
+            surface = np.moveaxis(gate, axis, 0)
+            surface[0] += (face / half)[0]
+            surface[-1] += (face / half)[-1]
+    gate *= grid.gated[:, None, None]
+    fold = sparse.csr_array(sparse.kron(sparse.eye_array(len(grid.x)), grid.unfolding))
+    coupled = fold.T @ gate.ravel()
+    return sparse.csr_array(fold.T @ operator @ fold + sparse.diags_array(coupled)), coupled
+
+
+class PoissonError(RuntimeError):
+    """The nonlinear Poisson equation was not solved."""
+
+
+class Screened:
+    """The operator L + (e/ε₀) v D of one screening D ≥ 0 (nm⁻³/V).
+
+    It is solved by conjugate gradients with one V-cycle of algebraic multigrid (Ruge–Stüben, from pyamg) for each.
+    A hierarchy costs several solves, so that of a similar screening serves until it slows the iteration down.
+    """
+
+    def __init__(self, operator: sparse.csr_array, diagonal: Floats, similar: "Screened | None" = None) -> None:
+        self.matrix = sparse.csr_matrix(operator + sparse.diags_array(diagonal.ravel()))
+        self.shape = diagonal.shape
+        keep = similar is not None and similar.iterations <= 12
+        self.cycle: LinearOperator = similar.cycle if keep and similar else self._multigrid()
+        self.iterations: int = 0
+
+    def _multigrid(self) -> LinearOperator:
+        cycle: LinearOperator = pyamg.ruge_stuben_solver(self.matrix).aspreconditioner()
+        return cycle
+
+    def solve(self, right: Floats, tolerance: float = 1e-9) -> Floats:
+        """Solve for a right-hand side (nx, cells) to a relative residual."""
+
+        def count(_: Floats) -> None:
+            self.iterations += 1
+
+        self.iterations = 0
+        solution, failed = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=100, M=self.cycle, callback=count)
+        if failed:
+            self.cycle = self._multigrid()
+            solution, failed = cg(self.matrix, right.ravel(), rtol=tolerance, maxiter=500, M=self.cycle)
+        if failed:
+            raise PoissonError(f"Poisson: conjugate gradients did not reach {tolerance:.0e} in 500 iterations")
+        return np.asarray(solution).reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson:
+    """Poisson's equation of one device.
+
+    Attributes
+    ----------
+    operator : csr_array, (n, n)
+        L, nm.
+    gate : ndarray, (nx, cells)
+        Coupling b to the gate, nm.
+    source : ndarray, (nx, cells)
+        (e/ε₀) v, V nm⁴: times a density in nm⁻³ it is the right-hand side.
+    donors : ndarray, (nx, cells)
+        nm⁻³.
+    """
+
+    operator: sparse.csr_array
+    gate: Floats
+    source: Floats
+    donors: Floats
+
+    @staticmethod
+    def of(device: Device) -> "Poisson":
+        """Assemble the equation of a device."""
+        grid = device.grid
+        operator, gate = laplacian(device)
+        shape = (len(grid.x), len(grid.images))
+        donors = np.zeros(shape)
+        donors[:, grid.doped_cells] = grid.donors[:, None]
+        volumes = np.broadcast_to(CHARGE_OVER_EPSILON0 * grid.volumes, shape)
+        return Poisson(operator, gate.reshape(shape), np.array(volumes), donors)
+
+    def residual(self, potential: Floats, density: Floats, gate_potential: float) -> Floats:
+        """L φ − b V − (e/ε₀) v (N_D − n), (nx, cells), V nm."""
+        flux = (self.operator @ potential.ravel()).reshape(potential.shape)
+        return np.asarray(flux - self.gate * gate_potential - self.source * (self.donors - density))
+
+    def screened(self, slope: Floats, similar: Screened | None = None) -> Screened:
+        """Build the operator screened by ∂n/∂φ = `slope` (nx, cells), nm⁻³/V."""
+        return Screened(self.operator, self.source * slope, similar)
+
+    @cached_property
+    def typical(self) -> Screened:
+        """The operator screened as in the doped ends, all along: its hierarchy serves nearly every other screening."""
+        slope = np.where(self.donors.any(axis=0), self.donors.max() / thermal_energy(300.0), 0.0)
+        return Screened(self.operator, self.source * slope)
+
+    def solve(
+        self, density: Density, gate_potential: float, start: Floats, tolerance: float = 1e-7, largest: int = 60
+    ) -> tuple[Floats, int]:
+        """Solve the nonlinear equation L φ = b V + (e/ε₀) v (N_D − n(φ)) by damped Newton steps.
+
+        Parameters
+        ----------
+        density : callable
+            The local density n(φ), increasing.
+        gate_potential : float
+            On the oxide's surface, V.
+        start : ndarray, (nx, cells)
+            First potential, V.
+        tolerance : float
+            Largest last step, V.
+        largest : int
+            Newton steps allowed.
+
+        Returns
+        -------
+        potential : ndarray, (nx, cells)
+            V.
+        solves : int
+            Linear solves it took.
+
+        Raises
+        ------
+        PoissonError
+            When the steps do not settle.
+        """
+        potential, screened = start, self.typical
+        values, slope = density(potential)
+        residual = self.residual(potential, values, gate_potential)
+        for solves in range(1, largest + 1):
+            screened = Screened(self.operator, self.source * slope, screened)
+            step = -screened.solve(residual, 1e-3)
+            norm, damping = np.linalg.norm(residual), 1.0
+            while True:
+                trial = potential + damping * step
+                values, slope = density(trial)
+                residual = self.residual(trial, values, gate_potential)
+                if np.linalg.norm(residual) <= (1 - damping / 4) * norm or damping < 1e-3 or abs(step).max() < 1e-7:
+                    break
+                damping /= 2
+            if damping < 1e-3:
+                raise PoissonError(f"Poisson: no step along Newton's direction lowers the residual of {norm:.1e} V nm")
+            potential = trial
+            if damping * abs(step).max() < tolerance:
+                return potential, solves
+        raise PoissonError(f"Poisson: {largest} Newton steps did not reach {tolerance} V; last {abs(step).max():.1e} V")

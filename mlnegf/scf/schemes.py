@@ -1,0 +1,189 @@
+"""Schemes of the outer loop: what potential to try next. Each is one class with one method, `propose`.
+
+A scheme sees the points of this solve, oldest first, and returns the next potential. It keeps no state, so that one
+object may serve any number of solves at once. A new scheme is a class here, entered in `SCHEMES`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+
+from mlnegf._common import Floats
+
+
+class Correction(Protocol):
+    """Solution of the linearised problem."""
+
+    @property
+    def step(self) -> Floats: ...  # noqa: D102
+
+
+class Point(Protocol):
+    """What a scheme may ask of a point; each answer is worked out once, on the first question, except `correct`.
+
+    Attributes
+    ----------
+    potential : ndarray
+        V.
+    image : ndarray
+        The potential that the exponential predictor makes of the charge here, V.
+    shifted : ndarray
+        The same of the predictor that shifts the local density of states, V.
+    distance : float
+        Residual in volts.
+    thermal_voltage : float
+        kT/e, V.
+    """
+
+    @property
+    def thermal_voltage(self) -> float: ...  # noqa: D102
+    @property
+    def potential(self) -> Floats: ...  # noqa: D102
+    @property
+    def image(self) -> Floats: ...  # noqa: D102
+    @property
+    def shifted(self) -> Floats: ...  # noqa: D102
+    @property
+    def distance(self) -> float: ...  # noqa: D102
+
+    def correct(self, tolerance: float) -> Correction:
+        """Solve the linearised problem to a relative residual."""
+
+
+class Scheme(Protocol):
+    """A scheme of the outer loop.
+
+    Attributes
+    ----------
+    memory : int
+        How many points `propose` wants to see.
+    patience : int, optional
+        NEGF solves in which the least residual must halve; if it does not, the solve starts again from a safer place.
+        None: never.
+    """
+
+    @property
+    def memory(self) -> int: ...  # noqa: D102
+    @property
+    def patience(self) -> int | None: ...  # noqa: D102
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the next potential, V, from the last `memory` points, oldest first."""
+
+
+Predictor = Literal["image", "shifted"]
+
+
+@dataclass(frozen=True)
+class Gummel:
+    """A predictor, nothing else: robust near equilibrium, slow at high bias.
+
+    Parameters
+    ----------
+    predictor : str
+        "image", the exponential one, or "shifted", that of the local density of states.
+    """
+
+    predictor: Predictor = "image"
+    memory: int = 1
+    patience: int | None = None
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return what the predictor makes of the last point."""
+        return _predicted(points[-1], self.predictor)
+
+
+def _predicted(point: Point, predictor: Predictor) -> Floats:
+    return point.image if predictor == "image" else point.shifted
+
+
+@dataclass(frozen=True)
+class Anderson:
+    """Anderson's acceleration of a predictor: the best linear combination of what it makes of the last few points.
+
+    Anderson, J. ACM 12, 547 (1965), in the least-squares form of Walker & Ni, SIAM J. Numer. Anal. 49, 1715 (2011).
+
+    Parameters
+    ----------
+    memory : int
+        Points combined.
+    condition : float
+        Singular values below this share of the largest are dropped from the least squares.
+    predictor : str
+        As of `Gummel`.
+    """
+
+    memory: int = 8
+    condition: float = 1e-4
+    predictor: Predictor = "image"
+    patience: int | None = None
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the combination of images whose combined step is the smallest."""
+        images = np.stack([_predicted(point, self.predictor).ravel() for point in points])
+        steps = images - np.stack([point.potential.ravel() for point in points])
+        image = images[-1]
+        if len(points) > 1:
+            share = np.linalg.lstsq(np.diff(steps, axis=0).T, steps[-1], rcond=self.condition)[0]
+            image = image - share @ np.diff(images, axis=0)
+        return np.asarray(image.reshape(points[-1].potential.shape))
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Newton's method on the exact response.
+
+    Parameters
+    ----------
+    tolerance : float
+        Relative residual of each linear solve.
+    longest : float
+        A step is scaled down to this many kT/e at its largest cell: occupations change over kT, so that no
+        linearisation holds farther.
+    """
+
+    tolerance: float = 1e-2
+    longest: float = 4.0
+    memory: int = 1
+    patience: int | None = None
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the last point plus its capped Newton step."""
+        step = points[-1].correct(self.tolerance).step
+        longest = self.longest * points[-1].thermal_voltage
+        return points[-1].potential + step * min(1.0, longest / max(float(abs(step).max()), 1e-300))
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """Newton's method, guarded: the exponential predictor when the residual grows, a new start when it stalls.
+
+    Parameters
+    ----------
+    growth : float
+        Factor by which the residual may grow in one step.
+    """
+
+    newton: Newton = Newton(longest=3.0)
+    growth: float = 5.0
+    memory: int = 2
+    patience: int | None = 6
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return Newton's proposal, or the image of the last point."""
+        if len(points) > 1 and points[-1].distance > self.growth * points[-2].distance:
+            return points[-1].image
+        return self.newton.propose(points[-1:])
+
+
+SCHEMES: Final[dict[str, Scheme]] = {
+    "auto": Automatic(),
+    "gummel": Gummel(),
+    "gummel-shift": Gummel("shifted"),
+    "anderson": Anderson(),
+    "anderson-shift": Anderson(predictor="shifted"),
+    "newton": Newton(),
+}
+"""Every scheme by name."""

@@ -1,0 +1,86 @@
+"""What a solved device looks like in energy: local density of states, and who carries the current."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mlnegf._common import Floats
+from mlnegf.scf.problem import Problem
+from mlnegf.scf.solve import Solution
+from mlnegf.transport.chains import scattering_states
+from mlnegf.units import CONDUCTANCE_QUANTUM
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Energy-resolved quantities of one solution; of a p-type device those of its holes, see `Device.mirror`.
+
+    Attributes
+    ----------
+    energy : ndarray, (E,)
+        eV, from the source's Fermi level.
+    x : ndarray, (nx,)
+        nm.
+    density_of_states : ndarray, (E, nx)
+        States both contacts inject into, all subbands and both spins, 1/(eV nm).
+    electrons : ndarray, (E, nx)
+        The same times its occupation.
+    transmission : ndarray, (E,)
+        Sum over subbands and valleys, one spin.
+    current : ndarray, (E,)
+        A/eV.
+    edges : ndarray, (K, nx)
+        Subband energies E_m(x), eV.
+    fermi_levels : tuple of float
+        Source and drain, eV.
+    """
+
+    energy: Floats
+    x: Floats
+    density_of_states: Floats
+    electrons: Floats
+    transmission: Floats
+    current: Floats
+    edges: Floats
+    fermi_levels: tuple[float, float]
+
+
+def spectrum(solution: Solution, energy: Floats) -> Spectrum:
+    """Resolve a solution in energy.
+
+    Parameters
+    ----------
+    solution : Solution
+    energy : ndarray, (E,)
+        eV, from the source's Fermi level. An energy on a subband's edge in a lead is singular: take others.
+    """
+    device, grid = solution.device, solution.device.grid
+    problem = Problem(device, device.mirror * solution.gate, device.mirror * solution.drain)
+    charge = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge
+    chains, contacts = charge.chains, charge.contacts
+    points = torch.as_tensor(np.asarray(energy, dtype=np.float64))
+    subbands = len(chains.onsite)
+    onsite, hopping, degeneracy = (
+        values.repeat_interleave(len(points), 0) for values in (chains.onsite, chains.hopping, chains.degeneracy)
+    )
+    states = scattering_states(onsite, hopping, points.repeat(subbands), chains.scattering)
+    source, drain = (f[:, None] for f in contacts.occupation(points))
+
+    def total(values: torch.Tensor) -> torch.Tensor:
+        return (values * degeneracy[:, None]).reshape(subbands, len(points), -1).sum(0)
+
+    from_source, from_drain = (
+        total(injected) / (2 * torch.pi * grid.dx) for injected in (states.left_injected, states.right_injected)
+    )
+    transmission = total(states.transmission[:, None])[:, 0] / 2
+    return Spectrum(
+        energy=points.numpy(),
+        x=grid.x,
+        density_of_states=(from_source + from_drain).numpy(),
+        electrons=(from_source * source + from_drain * drain).numpy(),
+        transmission=transmission.numpy(),
+        current=(CONDUCTANCE_QUANTUM * transmission * (source - drain)[:, 0]).numpy(),
+        edges=chains.onsite.numpy(),
+        fermi_levels=(contacts.source, contacts.drain),
+    )

@@ -1,0 +1,31 @@
+"""Electrons between two half-infinite leads: any block-tridiagonal Hamiltonian, or chains of one orbital a site.
+
+Names: `transmission`, `density_of_states`, `carriers`, `scattering_states`, `green_blocks`, `System`, `Lead`,
+`self_energy`, `cubic_lattice`, and for chains those of `transport.chains` and `transport.density`.
+Imports `units` and `_common` alone; knows no device.
+"""
+
+from mlnegf.transport.blocks import System, green_blocks
+from mlnegf.transport.lattice import cubic_lattice
+from mlnegf.transport.leads import Lead, SelfEnergy, self_energy
+from mlnegf.transport.scattering import (
+    ScatteringStates,
+    carriers,
+    density_of_states,
+    scattering_states,
+    transmission,
+)
+
+__all__ = [
+    "Lead",
+    "ScatteringStates",
+    "SelfEnergy",
+    "System",
+    "carriers",
+    "cubic_lattice",
+    "density_of_states",
+    "green_blocks",
+    "scattering_states",
+    "self_energy",
+    "transmission",
+]

@@ -1,0 +1,133 @@
+"""Current of uncoupled subbands, and the charge that the contact with the higher edge adds above both edges.
+
+Below it one contact alone injects, and what it would fill is the matter of `contour`; here, on the real axis, is what
+the other contact changes, A_high (f_high − f_low), and the flux T (f_S − f_D).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from mlnegf.transport.chains import Chains, ScatteringStates, scattering_states
+from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.quadrature import ABOVE, EnergyPoints, Panels, above, refine
+from mlnegf.units import CONDUCTANCE_QUANTUM
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Injected:
+    """Current of every chain, and the charge that the contact with the higher edge injects beyond the other's filling.
+
+    Both are integrals over the energies above both edges; the rest of the charge is that of `contour`.
+
+    Attributes
+    ----------
+    density : Tensor, (K, nx)
+        (1/2πa) ∫ A_high (f_high − f_low) dE, electrons per nm.
+    current : Tensor, (K,)
+        A, positive when electrons flow from source to drain.
+    points : EnergyPoints
+        Rows are panels.
+    states : ScatteringStates
+        At all points, panel by panel.
+    quadrature_error : float
+        Σ over panels of the largest |Kronrod − Gauss|, electrons per nm: a bound far above the error of the Kronrod
+        rule.
+    unresolved : float
+        Largest panel defect left after the last halving, in tolerances; 0 when all met it.
+    """
+
+    density: Tensor
+    current: Tensor
+    points: EnergyPoints
+    states: ScatteringStates
+    quadrature_error: float
+    unresolved: float
+
+
+def reach(chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower edge, higher edge and upper end of the energies that matter, (K,), eV; low ≤ high ≤ top."""
+    low, high = torch.minimum(*chains.edges), torch.maximum(*chains.edges)
+    highest = chains.onsite.max(-1).values.clamp_min(max(contacts.source, contacts.drain))
+    top = torch.minimum(highest + 30 * contacts.kT, low + 3.999 * chains.hopping)
+    return low, torch.minimum(high, top), top
+
+
+def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Injected:
+    """Integrate current, and charge out of equilibrium with the lower edge's contact, above both edges.
+
+    Parameters
+    ----------
+    chains, contacts
+        The problem.
+    density_scale : float
+        Electrons per nm against which the tolerance of the charge is measured.
+    tolerance : float
+        Largest |Kronrod − Gauss| of one panel, relative to `density_scale`, and to the injected flux for the current.
+    """
+    _, high, top = reach(chains, contacts)
+    flux_scale: list[Tensor] = []
+
+    def defect(points: EnergyPoints) -> Tensor:
+        density, current, flux = _integrands(points, _solve(chains, points), chains, contacts)
+        difference = (points.weight - points.gauss_weight)[..., None]
+        if not flux_scale:
+            flux_scale.append((points.weight * flux).sum() + 1e-300)
+        charge_error = (difference * density).sum(1).abs().max(-1).values / density_scale
+        current_error = (difference[..., 0] * current).sum(1).abs() / flux_scale[0]
+        return torch.maximum(charge_error, current_error) / tolerance
+
+    first = Panels.cut(torch.arange(len(high)), (top - high).sqrt(), ABOVE)
+    panels, unresolved = refine(first, lambda some: above(some, high), defect)
+    points = above(panels, high)
+    states = _solve(chains, points)
+    density, current, _ = _integrands(points, states, chains, contacts)
+    error = ((points.weight - points.gauss_weight)[..., None] * density).sum(1).abs().max(-1).values.sum()
+    return Injected(
+        density=by_mode(points.mode, (points.weight[..., None] * density).sum(1), len(high)),
+        current=by_mode(points.mode, (points.weight * current).sum(1), len(high)) * CONDUCTANCE_QUANTUM,
+        points=points,
+        states=states,
+        quadrature_error=float(error),
+        unresolved=unresolved,
+    )
+
+
+def _solve(chains: Chains, points: EnergyPoints) -> ScatteringStates:
+    modes, energy = points.modes, points.energy.reshape(-1)
+    return scattering_states(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)
+
+
+def _integrands(
+    points: EnergyPoints, states: ScatteringStates, chains: Chains, contacts: Contacts
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Charge beyond the lower contact's filling (P, 15, nx), net and one-way flux (P, 15), all for weights dE."""
+    source, drain = contacts.occupation(points.energy)
+    density = beyond(chains, points, states, source, drain) * per_state(chains, points)[..., None]
+    flux = states.transmission.reshape(points.energy.shape) * (chains.degeneracy[points.mode] / 2)[:, None]
+    return density, flux * (source - drain), flux * torch.maximum(source, drain)
+
+
+def beyond(chains: Chains, points: EnergyPoints, states: ScatteringStates, source: Tensor, drain: Tensor) -> Tensor:
+    """A_high (w_high − w_low) of weights w (P, 15) of source and drain, (P, 15, nx)."""
+    shape = points.energy.shape
+    left_is_low = chains.left_is_low[points.mode][:, None]
+    excess = torch.where(left_is_low, drain - source, source - drain)[..., None]
+    injected: Tensor = torch.where(
+        left_is_low[..., None],
+        states.right_injected.reshape(*shape, -1),
+        states.left_injected.reshape(*shape, -1),
+    )
+    return excess * injected
+
+
+def per_state(chains: Chains, points: EnergyPoints) -> Tensor:
+    """Electrons per nm that a spectral function of 1/eV holds, for a weight of 1 eV; (P, 1)."""
+    return (chains.degeneracy / (2 * torch.pi * chains.spacing))[points.mode][:, None]
+
+
+def by_mode(mode: Tensor, values: Tensor, modes: int) -> Tensor:
+    """Sum values (P, ...) of panels over each subband, (K, ...)."""
+    return torch.zeros(modes, *values.shape[1:], dtype=values.dtype).index_add_(0, mode, values)

@@ -1,0 +1,272 @@
+"""Ballistic transport through any block-tridiagonal Hamiltonian between two half-infinite leads.
+
+The device is (sites, block, block): `diagonal` ⟨n|H|n⟩ and `upper` ⟨n|H|n+1⟩. Its scattering states are
+
+    ψ = G W,    G = (E S − H − Σ_L − Σ_R)⁻¹,    Γ = W W†,
+
+W having one column for each open mode of a lead: A_L = G Γ_L G† = ψ_L ψ_L†, T = |W_R† ψ_L|². So the full G is never
+formed; blocks are eliminated from left to right and only the few columns of W are solved for, all energies at once.
+
+If H is real, so is all of G⁻¹ but the broadening: G⁻¹ = B + (i/2) W W†, W = [W_L W_R]. Then the elimination runs on
+the real B, at a quarter of the work, and with X = B⁻¹W and the reaction matrix K = W†X follows ψ = X (1 + iK/2)⁻¹.
+Blocks are eliminated without pivoting between them; what that costs in digits, where a part of the device resonates, is
+won back by iterative refinement. Every energy's residual is looked at: where it stays large the elimination is repeated
+in complex numbers, which the open modes keep from being singular, and then by a banded LU factorisation with pivoting.
+
+Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3; Lane & Thomas, Rev. Mod. Phys. 30, 257 (1958).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlnegf.transport.blocks import TRUSTED, Elimination, System, as_tensor, banded
+from mlnegf.transport.leads import Lead, SelfEnergy, self_energy
+
+Tensor = torch.Tensor
+
+MEMORY = 2**28
+"""Bytes of eliminated blocks kept at a time; energies are taken in batches that fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScatteringStates:
+    """What both leads inject at Q energies.
+
+    Attributes
+    ----------
+    from_left, from_right : complex Tensor, (Q, sites, block, p)
+        ψ = G W of each open mode; |ψ|² is a local density of states times 2π. Columns beyond the open modes are zero.
+    left, right : SelfEnergy
+    system : System
+    """
+
+    from_left: Tensor
+    from_right: Tensor
+    left: SelfEnergy
+    right: SelfEnergy
+    system: System
+
+    @cached_property
+    def left_injected(self) -> Tensor:
+        """Diagonal of A_L = G Γ_L G†, (Q, sites, block), 1/energy."""
+        return self.from_left.abs().square().sum(-1)
+
+    @cached_property
+    def right_injected(self) -> Tensor:
+        """Diagonal of A_R = G Γ_R G†, (Q, sites, block), 1/energy."""
+        return self.from_right.abs().square().sum(-1)
+
+    @cached_property
+    def transmission(self) -> Tensor:
+        """T = Tr Γ_L G Γ_R G†, (Q,)."""
+        return (self._adjoint(self.right) @ self.from_left[:, -1]).abs().square().sum((-2, -1))
+
+    @cached_property
+    def reflection(self) -> Tensor:
+        """Probability, summed over the left lead's open modes, to return to the left lead, (Q,).
+
+        Open modes − T, but worked out by itself: r = 1 − i W_L† ψ_L.
+        """
+        back = self._adjoint(self.left) @ self.from_left[:, 0]
+        is_open = (self.left.injection.abs().amax(-2) > 0).to(back.dtype)
+        return (torch.diag_embed(is_open) - 1j * back).abs().square().sum((-2, -1))
+
+    @staticmethod
+    def _adjoint(lead: SelfEnergy) -> Tensor:
+        return lead.injection.mH.to(torch.complex128)
+
+    @property
+    def open_modes(self) -> tuple[Tensor, Tensor]:
+        """Number of open modes of the left and of the right lead, (Q,)."""
+        left, right = ((lead.injection.abs().amax(-2) > 0).sum(-1) for lead in (self.left, self.right))
+        return left, right
+
+    def spectral_function(self, site: int) -> Tensor:
+        """Return the block ⟨site|A|site⟩ = i(G − G†), (Q, block, block), of the states that the leads inject."""
+        left, right = self.from_left[:, site], self.from_right[:, site]
+        return left @ left.mH + right @ right.mH
+
+    def local_current(self) -> Tensor:
+        """Transmission that the left lead's waves carry out of every orbital to the next slice, (Q, sites − 1, block).
+
+        Its sum over a slice is T, for every slice. Without overlap matrices.
+        """
+        ahead = self.system.upper.to(torch.complex128) @ self.from_left[:, 1:]
+        return -2 * (self.from_left[:, :-1].conj() * ahead).imag.sum(-1)
+
+
+def scattering_states(
+    energies: Tensor, system: System, broadening: float = 1e-10
+) -> Iterator[tuple[slice, ScatteringStates]]:
+    """Solve for all that both leads inject, batch by batch.
+
+    Parameters
+    ----------
+    energies : Tensor, (Q,)
+        In the unit of the Hamiltonian. At a lead's band edge the states are singular.
+    system : System
+    broadening : float
+        Of leads without a closed form, see `leads.self_energy`.
+
+    Yields
+    ------
+    slice, ScatteringStates
+        The energies of the batch, and their states.
+    """
+    sites, block, _ = system.diagonal.shape
+    size = max(1, MEMORY // (sites * block**2 * system.diagonal.element_size()))
+    for start in range(0, len(energies), size):
+        batch = slice(start, min(start + size, len(energies)))
+        yield batch, _states(energies[batch], system, broadening)
+
+
+def _states(energies: Tensor, system: System, broadening: float) -> ScatteringStates:
+    left = self_energy(energies, system.left, "left", broadening)
+    right = self_energy(energies, system.right, "right", broadening)
+    split = left.injection.shape[-1]
+    if system.diagonal.is_complex():
+        waves, residual = Elimination(energies, system, left.matrix, right.matrix).waves(left, right)
+    else:
+        real, residual = Elimination(energies, system, left.shift, right.shift).waves(left, right)
+        reaction = left.injection.mT @ real[:, 0], right.injection.mT @ real[:, -1]
+        unit = torch.eye(real.shape[-1], dtype=torch.complex128, device=real.device)
+        broadened = torch.linalg.inv_ex(unit + 0.5j * torch.cat(reaction, -2)).inverse[:, None]
+        waves = torch.complex(real @ broadened.real, real @ broadened.imag)
+        waves, residual = _repeated(waves, residual, energies, system, left, right)
+    for n in torch.nonzero(~(residual < TRUSTED))[:, 0].tolist():
+        waves[n] = banded(float(energies[n]), system, left.select(n), right.select(n))
+    return ScatteringStates(waves[..., :split], waves[..., split:], left, right, system)
+
+
+def _repeated(
+    waves: Tensor, residual: Tensor, energies: Tensor, system: System, left: SelfEnergy, right: SelfEnergy
+) -> tuple[Tensor, Tensor]:
+    """Solve in complex numbers what real ones could not."""
+    failed = torch.nonzero(~(residual < TRUSTED))[:, 0]
+    if len(failed):
+        sides = left.select(failed), right.select(failed)
+        again = Elimination(energies[failed].to(torch.complex128), system, *(side.matrix for side in sides))
+        waves[failed], residual[failed] = again.waves(*sides)
+    return waves, residual
+
+
+def transmission(
+    energies: Any,
+    diagonal: Any,
+    upper: Any,
+    left_lead: Lead | Sequence[Any],
+    right_lead: Lead | Sequence[Any],
+    overlap: Sequence[Any] | None = None,
+    broadening: float = 1e-10,
+    device: str | torch.device | None = None,
+) -> Any:
+    """Transmission T = Tr Γ_L G Γ_R G† at every energy.
+
+    Parameters
+    ----------
+    energies : array, (Q,)
+        In the unit of the Hamiltonian.
+    diagonal : array, (sites, block, block)
+        ⟨n|H|n⟩.
+    upper : array, (sites − 1, block, block)
+        ⟨n|H|n+1⟩.
+    left_lead, right_lead : Lead or (onsite, hopping)
+        Blocks ⟨n|H|n⟩ and ⟨n|H|n+1⟩ of the leads, both read from left to right; the hopping also couples lead and
+        device. With overlaps: (onsite, hopping, overlap, overlap hopping).
+    overlap : pair of arrays, optional
+        ⟨n|S|n⟩ and ⟨n|S|n+1⟩ of the device.
+    broadening : float
+        Of leads without a closed form, see `leads.self_energy`.
+    device : str or torch.device, optional
+        Where to work, such as "cuda"; unless given, where the tensors are.
+
+    Returns
+    -------
+    array, (Q,)
+        A tensor, where the work was done, if `energies` or `diagonal` is one, otherwise a NumPy array.
+    """
+    system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
+    points = _points(energies, broadening).to(system.diagonal.device)
+    parts = [states.transmission for _, states in scattering_states(points, system, broadening)]
+    return _like(torch.cat(parts), energies, diagonal)
+
+
+def density_of_states(
+    energies: Any,
+    diagonal: Any,
+    upper: Any,
+    left_lead: Lead | Sequence[Any],
+    right_lead: Lead | Sequence[Any],
+    overlap: Sequence[Any] | None = None,
+    broadening: float = 1e-10,
+    device: str | torch.device | None = None,
+) -> Any:
+    """Local density of states injected by the left and by the right lead, for the same arguments as `transmission`.
+
+    Returns
+    -------
+    array, (2, Q, sites, block)
+        diag(G Γ G†)/2π of the left and of the right lead, states per energy and orbital, one spin. States bound
+        below both leads are not injected and not in it. With overlaps this is the part of the orbital, not Mulliken's.
+    """
+    system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
+    points = _points(energies, broadening).to(system.diagonal.device)
+    parts = [
+        torch.stack([states.left_injected, states.right_injected])
+        for _, states in scattering_states(points, system, broadening)
+    ]
+    return _like(torch.cat(parts, 1) / (2 * torch.pi), energies, diagonal)
+
+
+def carriers(
+    density: Tensor, energies: Tensor, occupations: tuple[Tensor, Tensor], neutral: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Electrons above and holes below a level, per energy.
+
+    Parameters
+    ----------
+    density : Tensor, (2, Q, ...)
+        Injected by the left and by the right lead, see `density_of_states`.
+    energies : Tensor, (Q,)
+    occupations : pair of Tensor, (Q,)
+        Fermi functions of both contacts.
+    neutral : Tensor (...) or float
+        Level, in the middle of the gap, above which a filled state is an electron and below which an empty one is a
+        hole.
+
+    Returns
+    -------
+    electrons, holes : Tensor, (Q, ...)
+        To be integrated over energy.
+    """
+    trailing = (len(energies),) + (1,) * (density.ndim - 2)
+    left, right = (occupation.reshape(trailing) for occupation in occupations)
+    above = energies.reshape(trailing) > neutral
+    electrons = density[0] * left + density[1] * right
+    holes = density[0] * (1 - left) + density[1] * (1 - right)
+    zero = torch.zeros_like(electrons)
+    return torch.where(above, electrons, zero), torch.where(above, zero, holes)
+
+
+def _points(energies: Any, broadening: float) -> Tensor:
+    points = as_tensor("energies", energies)
+    if points.is_complex():
+        raise ValueError(
+            "transport: energies are complex, expected real ones; for G off the real axis see green_blocks."
+        )
+    if not (np.isfinite(broadening) and broadening > 0):
+        raise ValueError(f"transport: broadening = {broadening!r}, expected a small positive number such as 1e-10.")
+    if points.ndim != 1 or not len(points) or not bool(torch.isfinite(points).all()):
+        raise ValueError(
+            f"transport: energies has shape {tuple(points.shape)}, expected a list of finite numbers, one dimension."
+        )
+    return points
+
+
+def _like(values: Tensor, *given: Any) -> Any:
+    return values if any(isinstance(value, Tensor) for value in given) else values.detach().cpu().numpy()

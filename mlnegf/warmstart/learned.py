@@ -1,0 +1,105 @@
+"""The learned guess: a network reads the first iteration and says where the last one will be."""
+
+import zlib
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Final
+
+import numpy as np
+
+from mlnegf.learning.networks import Network, load
+from mlnegf.learning.weights import Location
+from mlnegf.nanosheet.poisson import PoissonError
+from mlnegf.scf.guesses import Semiclassical, Start
+from mlnegf.scf.problem import Point, Problem
+from mlnegf.warmstart.dataset import FILLING, START, FirstIteration
+from mlnegf.warmstart.slices import predict
+from mlnegf.warmstart.trained_range import doubts
+
+FILE: Final = "autoencoder.safetensors"
+"""The shipped weights, in `mlnegf/weights`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedGuess:
+    """Predicted slices, stitched into a device and turned into a potential by one screened Poisson solve.
+
+    It costs the NEGF solve that the network reads, and the solver counts it. Where a case lies outside the training,
+    the semiclassical start is used and the solution says so; where the prediction leaves a larger residual than the
+    start, the solver goes on from the start.
+
+    Attributes
+    ----------
+    model : Network
+    metadata : dict
+        Of its file: start, data, ranges of training.
+
+    Raises
+    ------
+    ValueError
+        If the network was trained on first iterations of another start than the one this version makes.
+    """
+
+    model: Network
+    metadata: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if (start := self.metadata.get("start")) != START:
+            raise ValueError(
+                f"LearnedGuess: start = {start!r}, expected {START!r}: the first charge depends on the start that made "
+                "it; train again on data of this version."
+            )
+        if missing := {"ranges", "trained_for"} - self.metadata.keys():
+            raise ValueError(f"LearnedGuess: metadata lacks {sorted(missing)}, expected those of `doubt.describe`.")
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of the weights."""
+        check = 0
+        for tensor in self.model.state_dict().values():
+            check = zlib.crc32(tensor.contiguous().numpy().tobytes(), check)
+        return f"{check:08x}"
+
+    @classmethod
+    def pretrained(cls) -> "LearnedGuess":
+        """Load the shipped weights; `mlnegf/weights/README.md` is their card."""
+        with resources.as_file(resources.files("mlnegf.warmstart") / "weights" / FILE) as path:
+            return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Location) -> "LearnedGuess":
+        """Load weights that `mlnegf train` wrote."""
+        return cls(*load(path))
+
+    def __call__(self, problem: Problem) -> Start:
+        """Solve once, predict, and hand over a potential."""
+        start = Semiclassical()(problem)
+        grid, device = problem.device.grid, problem.device
+        inside = (slice(None), *grid.box)
+        mask = grid.semiconductor[inside[1:]]
+        before = grid.unfold(start.potential)
+        question = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], np.empty(0))
+        reasons = doubts(self.metadata, question)
+        if reasons:
+            return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
+        # The network reads what its data held: bound states filled by the rule of the data.
+        point = replace(problem, filling=FILLING).evaluate(start.potential)
+        seen = Point(problem, point.potential, point.charge) if _same(problem, point) else None
+        charge = grid.unfold(point.charge.density)[inside]
+        slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
+        charge, potential = predict(self.model, slices)
+        if not np.isfinite([charge, potential]).all():
+            return Start(start.potential, "the learned guess was not used: its prediction is not finite", seen)
+        about, density = before.copy(), np.zeros(grid.shape)
+        about[inside] = np.where(mask, potential, about[inside])
+        density[inside] = charge
+        try:
+            return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=seen)
+        except PoissonError as error:
+            words = f"the learned guess was not used: no potential fits its prediction ({error})"
+            return Start(start.potential, words, seen)
+
+
+def _same(problem: Problem, point: Point) -> bool:
+    """Whether the charge at a point is also that of the problem's own rule for bound states."""
+    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.bound.mode))

@@ -1,0 +1,334 @@
+"""Runs are judged against the reference, kept, and summed up without flattering anyone."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_up import RUN
+
+import mlnegf
+from mlnegf import Solution, solve
+from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
+from mlnegf.warmstart import comparison as benchmark
+from mlnegf.warmstart.comparison import Run, compare, judge, label, named_guesses, read, write
+from mlnegf.warmstart.dataset import Case, Splits
+from mlnegf.warmstart.scores import saving, summarise
+
+GUESSES = ["semiclassical", "previous", "extrapolated", "learned"]
+
+
+def pair(gate: float, learned: int, cold: int, outcome: str = "right") -> list[Run]:
+    """Return two runs of one case that took so many NEGF solves."""
+    return [
+        replace(RUN, gate=gate, charge_evaluations=learned, outcome=outcome),
+        replace(RUN, gate=gate, charge_evaluations=cold, guess="semiclassical"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def output(splits: Splits, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("benchmark") / "runs.json"
+    compare(splits, path, GUESSES, ["newton"], ["unseen_bias"], weights, workers=1, progress=False, command="the tests")
+    return path
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Work that `compare` hands out; none of it is done."""
+    jobs: list[tuple[Any, ...]] = []
+
+    def submit(pool: object, function: Callable[..., object], *arguments: Any) -> Future[list[Run]]:
+        jobs.append(arguments)
+        done: Future[list[Run]] = Future()
+        done.set_result([])
+        return done
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def case(splits: Splits) -> Case:
+    return splits.unseen_bias[0]
+
+
+@pytest.fixture(scope="module")
+def solved(case: Case, found: list[Case]) -> dict[tuple[float, float], Case]:
+    return {(other.gate, other.drain): other for other in found if other.device == case.device}
+
+
+def test_every_case_meets_every_guess(output: Path, splits: Splits) -> None:
+    expected = {(label(case), case.gate, case.drain, guess) for case in splits.unseen_bias for guess in GUESSES}
+    assert len(expected) == len(read(output)) == 8
+    assert {(run.device, run.gate, run.drain, run.guess) for run in read(output)} == expected
+
+
+def test_every_run_is_right(output: Path) -> None:
+    for run in read(output):
+        assert run.outcome == "right"
+        assert run.true_error <= run.tolerance == 1e-3
+        assert run.charge_evaluations >= 1
+        assert run.seconds > 0
+
+
+def test_the_file_says_where_it_comes_from(output: Path) -> None:
+    table = json.loads(output.read_text())
+    assert table["command"] == "the tests"
+    assert table["version"] == mlnegf.__version__
+
+
+def test_a_second_run_does_nothing(
+    output: Path, splits: Splits, weights: Path, submitted: list[tuple[Any, ...]]
+) -> None:
+    before = output.read_bytes()
+    runs = compare(splits, output, GUESSES, ["newton"], ["unseen_bias"], weights, progress=False)
+    assert submitted == []
+    assert runs == read(output)
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("schemes", "tolerance"), [(["newton", "gummel"], 1e-3), (["newton"], 1e-4)], ids=["scheme", "tolerance"]
+)
+def test_a_second_run_does_only_what_is_new(
+    output: Path,
+    splits: Splits,
+    weights: Path,
+    submitted: list[tuple[Any, ...]],
+    tmp_path: Path,
+    schemes: list[str],
+    tolerance: float,
+) -> None:
+    copy = tmp_path / "runs.json"
+    copy.write_bytes(output.read_bytes())
+    compare(splits, copy, GUESSES[:2], schemes, ["unseen_bias"], weights, tolerance, progress=False)
+    assert len(submitted) == len(splits.unseen_bias)
+    assert all(wanted == [(guess, schemes[-1]) for guess in GUESSES[:2]] for *_, wanted, _, _ in submitted)
+    assert read(copy) == read(output)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"guesses": ["nonsense"]}, r"compare: guesses = 'nonsense', expected one of \['flat'"),
+        ({"schemes": ["nonsense"]}, r"compare: schemes = 'nonsense', expected one of \['anderson'"),
+        ({"parts": ["nonsense"]}, r"compare: parts = 'nonsense', expected one of \['training'"),
+    ],
+)
+def test_an_unknown_name_is_refused(
+    splits: Splits, tmp_path: Path, submitted: list[tuple[Any, ...]], change: dict[str, list[str]], words: str
+) -> None:
+    wanted: dict[str, Any] = {"guesses": ["flat"], "schemes": ["newton"], **change}
+    with pytest.raises(ValueError, match=words):
+        compare(splits, tmp_path / "runs.json", **wanted, progress=False)
+    assert submitted == []
+
+
+@pytest.mark.parametrize("content", ["", "torn {", "[]", '{"runs": [{"split": "unseen_bias"}]}', '{"version": "0"}'])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "runs.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: not a file of `mlnegf benchmark`.*delete it"):
+        read(path)
+
+
+def test_runs_come_back_from_their_file(tmp_path: Path) -> None:
+    runs = [RUN, replace(RUN, outcome="failed", true_error=math.inf)]
+    write(tmp_path / "runs.json", runs, {"command": "none"})
+    assert read(tmp_path / "runs.json") == runs
+
+
+@pytest.mark.parametrize(
+    ("converged", "shift", "current", "outcome"),
+    [
+        (True, 0.0, 1.0, "right"),
+        (True, 9e-4, 1.005, "right"),
+        (True, 2e-3, 1.0, "missed"),
+        (True, 0.0, 1.02, "missed"),
+        (True, 2e-2, 1.0, "wrong branch"),
+        (False, 0.0, 1.0, "failed"),
+        (False, 2e-2, 1.0, "failed"),
+    ],
+)
+def test_an_outcome_is_judged_against_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+    case: Case,
+    solution: Solution,
+    converged: bool,
+    shift: float,
+    current: float,
+    outcome: str,
+) -> None:
+    reference = case.solved()
+    potential, flow = reference.potential + shift, reference.current * current
+    answer = replace(solution, converged=converged, potential=potential, current=flow)
+    monkeypatch.setattr(benchmark, "solve", lambda *arguments, **options: answer)
+    (run,) = judge("unseen_bias", case, {}, [("flat", "newton")], None, 1e-3)
+    assert run.outcome == outcome
+    assert run.true_error == pytest.approx(shift, abs=1e-12)
+    assert run.true_current_error == pytest.approx(current - 1, abs=1e-12)
+
+
+def test_without_a_reference_nothing_is_judged(case: Case) -> None:
+    (run,) = judge("unseen_bias", replace(case, converged=False), {}, [("flat", "newton")], None, 1e-3)
+    assert run.outcome == "no reference"
+
+
+def test_a_doubted_learned_guess_is_marked(splits: Splits, weights: Path) -> None:
+    (run,) = judge("unseen_device", splits.unseen_device[0], {}, [("learned", "newton")], weights, 1e-3)
+    assert run.fallback
+
+
+def test_the_previous_bias_is_the_nearest_solved_one(solved: dict[tuple[float, float], Case]) -> None:
+    guess = named_guesses(None)["previous"](solved[0.5, 0.4], solved)
+    assert isinstance(guess, PreviousBias)
+    assert (guess.solution.gate, guess.solution.drain) == (0.3, 0.4)
+
+
+def test_a_line_is_drawn_through_the_two_nearest(solved: dict[tuple[float, float], Case]) -> None:
+    guess = named_guesses(None)["extrapolated"](solved[0.5, 0.4], solved)
+    assert isinstance(guess, ExtrapolatedBias)
+    assert [(end.gate, end.drain) for end in (guess.first, guess.second)] == [(0.1, 0.4), (0.3, 0.4)]
+
+
+def test_the_first_bias_starts_semiclassically(solved: dict[tuple[float, float], Case]) -> None:
+    assert isinstance(named_guesses(None)["extrapolated"](solved[0.1, 0.1], solved), Semiclassical)
+
+
+@pytest.mark.parametrize(("current", "expected"), [(1e-9, True), (-1e-9, True), (1e-5, False)])
+def test_a_small_reference_current_is_subthreshold(current: float, expected: bool) -> None:
+    assert replace(RUN, current=current).subthreshold == expected
+
+
+def test_a_row_counts_outcomes() -> None:
+    outcomes = ["right", "right", "failed", "wrong branch", "missed", "no reference"]
+    (row,) = summarise([replace(RUN, outcome=outcome) for outcome in outcomes])
+    counts = {name: row[name] for name in ("runs", *dict.fromkeys(outcomes))}
+    assert counts == {"runs": 6, "right": 2, "failed": 1, "wrong branch": 1, "missed": 1, "no reference": 1}
+
+
+def test_there_is_a_row_for_each_guess_scheme_split_and_tolerance() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"guess": "flat"},
+        {"scheme": "gummel"},
+        {"split": "unseen_device"},
+        {"tolerance": 1e-4},
+        {"gate": 0.5},
+    ]
+    rows = summarise([replace(RUN, **change) for change in changes])
+    assert [row["runs"] for row in rows] == [2, 1, 1, 1, 1]
+
+
+def test_a_median_is_that_of_all_runs() -> None:
+    (row,) = summarise([replace(RUN, charge_evaluations=solves) for solves in (2, 3, 9)])
+    assert row["charge_evaluations"] == 3
+    assert row["charge_evaluations_95"] == 9
+
+
+@pytest.mark.parametrize("outcome", ["failed", "wrong branch", "missed", "no reference"])
+def test_a_run_that_is_not_right_is_infinitely_costly(outcome: str) -> None:
+    lost = replace(RUN, outcome=outcome, charge_evaluations=1, seconds=0.0)
+    (row,) = summarise([RUN, RUN, RUN, lost])
+    assert (row["charge_evaluations"], row["charge_evaluations_95"]) == (2, math.inf)
+    assert row["seconds_95"] == math.inf
+
+
+def test_a_guess_that_mostly_fails_has_no_median() -> None:
+    (row,) = summarise([RUN, replace(RUN, outcome="failed"), replace(RUN, outcome="failed")])
+    assert row["charge_evaluations"] == math.inf
+
+
+def test_the_largest_error_is_that_of_the_right_branch() -> None:
+    runs = [RUN, replace(RUN, outcome="missed", true_error=3e-3)]
+    runs += [replace(RUN, outcome="wrong branch", true_error=0.2), replace(RUN, outcome="failed", true_error=1.0)]
+    (row,) = summarise(runs)
+    assert row["largest_true_error"] == 3e-3
+
+
+def test_fallbacks_are_counted() -> None:
+    (row,) = summarise([RUN, replace(RUN, fallback=True)])
+    assert row["fallback"] == 1
+
+
+def test_a_saving_is_a_median_over_cases() -> None:
+    runs = pair(0.1, 2, 4) + pair(0.2, 1, 4) + pair(0.3, 4, 4)
+    assert saving(runs, "learned", "semiclassical", "newton")[0] == pytest.approx(0.5)
+
+
+def test_the_interval_holds_the_median() -> None:
+    runs = [run for gate in range(20) for run in pair(gate, 1 + gate % 5, 5)]
+    median, low, high = saving(runs, "learned", "semiclassical", "newton")
+    assert low < median < high
+
+
+def test_a_lost_run_costs_itself_and_the_cold_start() -> None:
+    runs = pair(0.1, 2, 4, outcome="failed")
+    assert saving(runs, "learned", "semiclassical", "newton")[0] == pytest.approx(1 - (2 + 4) / 4)
+
+
+def test_a_baseline_that_fails_costs_what_it_spent() -> None:
+    learned, cold = pair(0.1, 3, 60)
+    lost = [replace(run, outcome="failed") if run.guess == "semiclassical" else run for run in (learned, cold)]
+    assert saving(lost, "learned", "semiclassical", "newton")[0] == pytest.approx(1 - 3 / 60)
+
+
+def test_a_comparison_needs_both_guesses() -> None:
+    with pytest.raises(ValueError, match="both from"):
+        saving([RUN], "learned", "flat", RUN.scheme)
+
+
+def test_a_certificate_that_solving_on_disproves_is_false(
+    monkeypatch: pytest.MonkeyPatch, case: Case, solution: Solution
+) -> None:
+    reference = case.solved()
+    answers = iter((reference.potential + 0.05, reference.potential))
+    monkeypatch.setattr(benchmark, "solve", lambda *_, **__: replace(solution, converged=True, potential=next(answers)))
+    (run,) = judge("unseen_bias", case, {}, [("flat", "newton")], None, 1e-3)
+    assert run.outcome == "false certificate"
+
+
+@pytest.mark.parametrize("name", ["version", "weights", "devices"])
+def test_runs_of_another_origin_are_refused(
+    output: Path, splits: Splits, weights: Path, tmp_path: Path, name: str
+) -> None:
+    table = json.loads(output.read_text())
+    other = tmp_path / "runs.json"
+    other.write_text(json.dumps({**table, name: "another"}))
+    with pytest.raises(ValueError, match=f"other {name}"):
+        compare(splits, other, GUESSES, ["newton"], ["unseen_bias"], weights, progress=False)
+
+
+def test_a_saving_ignores_other_schemes() -> None:
+    other = [replace(run, scheme="gummel") for run in pair(0.1, 4, 4)]
+    assert saving(pair(0.1, 2, 4) + other, "learned", "semiclassical", "newton")[0] == pytest.approx(0.5)
+
+
+def test_a_seed_repeats_its_interval() -> None:
+    runs = [run for gate in range(9) for run in pair(gate, 1 + gate % 5, 5)]
+    assert saving(runs, "learned", "semiclassical", "newton") == saving(runs, "learned", "semiclassical", "newton")
+
+
+def test_a_certified_run_is_as_good_as_it_says(output: Path, splits: Splits) -> None:
+    for run in read(output):
+        # The reference itself is right to 1e-5 V.
+        assert run.true_error <= 1.05 * run.estimated_error + 1e-5
+
+
+def test_a_run_is_what_the_solver_says(output: Path, case: Case) -> None:
+    solution = solve(case.device, case.gate, case.drain, scheme="newton")
+    (run,) = [
+        run
+        for run in read(output)
+        if (run.device, run.gate, run.drain, run.guess) == (label(case), case.gate, case.drain, "semiclassical")
+    ]
+    assert run.charge_evaluations == solution.negf_solves
+    assert run.estimated_error == pytest.approx(solution.error_estimate, rel=1e-3)
+    assert run.true_error == pytest.approx(np.abs(solution.potential - case.solved().potential).max(), rel=1e-2)
