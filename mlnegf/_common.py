@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +43,24 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class Variant:
+    """A kind of thing that comes in named variants: a loss, a network, a guess, a scheme, a material, a section.
+
+    A base class derives from `Variant` directly and thereby gets a registry of its own, `variants`. A variant says its
+    name where it is defined, ``class Mine(Base, name="mine")``, and is known by it from then on; without a name it is
+    known by nobody. There is no list to edit.
+    """
+
+    name: ClassVar[str] = ""
+    variants: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls, *, name: str = "", **others: Any) -> None:
+        """Give a base its registry, and enter a variant into its base's."""
+        super().__init_subclass__(**others)
+        if Variant in cls.__bases__:
+            cls.variants = {}
+        if name:
+            cls.name = name
+            cls.variants[name] = cls

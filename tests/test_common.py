@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlnegf._common import write_whole
+from mlnegf._common import Variant, write_whole
 
 
 def half(path: Path) -> None:
@@ -75,3 +75,21 @@ def test_a_writer_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "file", lambda path: None)
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_variant_is_known_by_the_name_it_gives_itself() -> None:
+    class Shape(Variant):
+        """A base."""
+
+    class Other(Variant):
+        """Another, whose variants are its own."""
+
+    class Round(Shape, name="round"):
+        """A variant."""
+
+    class Unnamed(Round):
+        """Known by nobody."""
+
+    assert Shape.variants == {"round": Round}
+    assert Other.variants == {}
+    assert Round.name == "round"

@@ -22,21 +22,15 @@ from typing import Final
 
 import torch
 
+from mlnegf._common import Variant
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
 Cell = tuple[float, float, float]
 """Cell sizes (dx, dy, dz) of the square's extrusion along x, nm."""
 
-LOSSES: Final[dict[str, type["Loss"]]] = {}
-"""Every loss by name."""
 
-
-class Loss(ABC):
+class Loss(Variant, ABC):
     """A number that says how wrong a charge density is; zero for a perfect one."""
-
-    def __init_subclass__(cls, *, name: str) -> None:
-        """Enter the class into `LOSSES` under its name."""
-        LOSSES[name] = cls
 
     def __call__(
         self,
@@ -97,6 +91,10 @@ class Loss(ABC):
         cell: Cell | None,
     ) -> torch.Tensor:
         """Return the loss of densities that are zero on padding."""
+
+
+LOSSES: Final[dict[str, type[Loss]]] = Loss.variants
+"""Every loss by name."""
 
 
 def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -2,20 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Final
 
 import torch
 from torch import nn
 
+from mlnegf._common import Variant
 from mlnegf.learning.weights import Location, read_tensors, write_tensors
 
 Ranges = dict[str, tuple[float, float]]
 
-NETWORKS: Final[dict[str, type["Network"]]] = {}
-"""Every network by name."""
 
-
-class Network(nn.Module):
+class Network(Variant, nn.Module):
     """A network that reads images and conditions of a case, (n, features, S, S) and (n, conditions), n along one axis.
 
     One call is one case, its images in order, so a network may look along the case too. A subclass names itself,
@@ -34,17 +32,10 @@ class Network(nn.Module):
         Least and largest of every condition seen in training.
     """
 
-    name: ClassVar[str]
     size: int
     reach: float
     config: dict[str, float]
     ranges: Ranges
-
-    def __init_subclass__(cls, *, name: str, **others: Any) -> None:
-        """Enter the class into `NETWORKS` under its name."""
-        super().__init_subclass__(**others)
-        cls.name = name
-        NETWORKS[name] = cls
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +44,10 @@ class Network(nn.Module):
     def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Return raw outputs, (n, outputs, S, S)."""
         raise NotImplementedError
+
+
+NETWORKS: Final[dict[str, type[Network]]] = Network.variants
+"""Every network by name."""
 
 
 def save(path: Location, model: Network, metadata: Mapping[str, str]) -> None:
