@@ -8,7 +8,7 @@ import torch
 from mlnegf._common import Floats
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
-from mlnegf.transport.chains import scattering_states
+from mlnegf.transport.chains import chain_states
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 
@@ -57,14 +57,14 @@ def spectrum(solution: Solution, energy: Floats) -> Spectrum:
     """
     device, grid = solution.device, solution.device.grid
     problem = Problem(device, device.mirror * solution.gate, device.mirror * solution.drain)
-    charge = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge
-    chains, contacts = charge.chains, charge.contacts
+    lines = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge.lines
+    chains, contacts = lines.chains, lines.contacts
     points = torch.as_tensor(np.asarray(energy, dtype=np.float64))
     subbands = len(chains.onsite)
     onsite, hopping, degeneracy = (
         values.repeat_interleave(len(points), 0) for values in (chains.onsite, chains.hopping, chains.degeneracy)
     )
-    states = scattering_states(onsite, hopping, points.repeat(subbands), chains.scattering)
+    states = chain_states(onsite, hopping, points.repeat(subbands), chains.scattering)
     source, drain = (f[:, None] for f in contacts.occupation(points))
 
     def total(values: torch.Tensor) -> torch.Tensor:

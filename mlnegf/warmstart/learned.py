@@ -102,4 +102,4 @@ class LearnedGuess:
 
 def _same(problem: Problem, point: Point) -> bool:
     """Whether the charge at a point is also that of the problem's own rule for bound states."""
-    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.bound.mode))
+    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.lines.bound.mode))
