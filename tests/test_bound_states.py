@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlnegf.transport.bound_states import FILLINGS, bound_states
@@ -123,8 +123,13 @@ def test_levels_that_avoid_each_other_leave_the_charge_smooth(filling: str) -> N
 def test_no_small_change_of_the_device_makes_a_jump(
     barrier: float, drain: float, depth: float, applied: float, direction: int
 ) -> None:
-    """1e-9 eV anywhere, leads included, changes the charge by no more than the energy integral's tolerance."""
+    """1e-9 eV anywhere, leads included, changes the charge by no more than the energy integral's tolerance.
+
+    Edges apart: where they meet under a voltage, what one contact alone injects between them grows as the root of their
+    distance, whatever bound states do.
+    """
     onsite = well(depth, drain, barrier)
+    assume(abs(onsite[0] - onsite[-1]) > 1e-3)
     change = 1e-9 * np.random.default_rng(direction).uniform(-1, 1, len(X))
     before, after = (electrons(solved(line, drain=applied)) for line in (onsite, onsite + change))
     assert abs(after - before) < 2e-5
