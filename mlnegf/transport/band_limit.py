@@ -2,8 +2,8 @@
 
 A lead of spacing a has states from its edge E₀ to E₀ + 4t, t = ħ²/2ma². Where a barrier's top lies in the upper part of
 that band, waves over it are no longer those of the continuum; where it lies above, there are none, and the current is
-what tunnels below: wrong by any number of decades, and no sign of it on the lattice itself. So the same subbands are laid on
-a finer chain, whose band ends far above the top, and the currents compared.
+what tunnels below: wrong by any number of decades, and no sign of it on the lattice itself. So the same subbands are
+laid on a finer chain, whose band ends far above the top, and the currents compared.
 """
 
 from dataclasses import dataclass, replace
