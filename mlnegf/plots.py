@@ -18,8 +18,8 @@ from mlnegf.nanosheet.device import Device
 from mlnegf.scf.solve import Solution
 from mlnegf.scf.spectrum import Spectrum
 from mlnegf.units import PER_CUBIC_CENTIMETRE
-from mlnegf.warmstart.comparison import Run
-from mlnegf.warmstart.dataset import Sample
+from mlnegf.warmstart.comparison import Trial
+from mlnegf.warmstart.samples import Sample
 
 COLOURS: Final = ("#1b4965", "#d1495b", "#3d8b5f", "#e09f3e", "#7b5ea7", "#6c757d")
 STYLE: Final[dict[str, Any]] = {
@@ -233,7 +233,7 @@ def learning_curve(histories: Mapping[str, History]) -> Figure:
 
 
 @_style()
-def comparison(runs: Sequence[Run], split: str | None = None, most: int = 60) -> Figure:
+def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) -> Figure:
     """Draw the share of cases that are right within n NEGF solves, a panel for each scheme, a line for each guess."""
     chosen = [run for run in runs if split in (None, run.split)]
     schemes, guesses = (list(dict.fromkeys(getattr(run, name) for run in chosen)) for name in ("scheme", "guess"))
@@ -259,7 +259,7 @@ def comparison(runs: Sequence[Run], split: str | None = None, most: int = 60) ->
 
 
 @_style()
-def bias_map(runs: Sequence[Run], scheme: str, guesses: Sequence[str], most: int = 20) -> Figure:
+def bias_map(runs: Sequence[Trial], scheme: str, guesses: Sequence[str], most: int = 20) -> Figure:
     """Draw the NEGF solves of one scheme over gate and drain voltage; a cross where the run was not right."""
     figure, axes = _figure(2.6 * len(guesses) + 0.8, 3.0, 1, len(guesses), sharey=True)
     image = None
@@ -296,7 +296,7 @@ def bias_map(runs: Sequence[Run], scheme: str, guesses: Sequence[str], most: int
 
 
 @_style()
-def certificates(runs: Sequence[Run]) -> Figure:
+def certificates(runs: Sequence[Trial]) -> Figure:
     """Draw the error that the solver estimated against the true one, for every certified run."""
     figure, axes = _figure(4.6, 4.0)
     axis = axes[0, 0]

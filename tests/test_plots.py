@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray
-from made_up import RUN
+from made_up import TRIAL
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -21,10 +21,10 @@ from PIL import Image
 from mlnegf import Device, Solution, plots, sweep
 from mlnegf.learning.training import History, Trained
 from mlnegf.scf.spectrum import Spectrum, spectrum
-from mlnegf.warmstart.dataset import Sample
+from mlnegf.warmstart.samples import Sample
 
 RUNS = [
-    replace(RUN, gate=gate, guess=guess, scheme=scheme, charge_evaluations=solves, outcome=outcome)
+    replace(TRIAL, gate=gate, guess=guess, scheme=scheme, charge_evaluations=solves, outcome=outcome)
     for scheme in ("newton", "gummel")
     for guess, solves in (("semiclassical", 5), ("learned", 2))
     for gate, outcome in ((0.1, "right"), (0.3, "right"), (0.5, "failed"))
@@ -167,7 +167,7 @@ def test_the_share_rises_at_the_solves_it_took(draw: Draw) -> None:
 
 
 def test_a_comparison_can_be_of_one_split() -> None:
-    other = [replace(RUN, split="unseen_device", scheme="anderson")]
+    other = [replace(TRIAL, split="unseen_device", scheme="anderson")]
     figure = plots.comparison(RUNS + other, "unseen_bias")
     assert [axis.get_title("left") for axis in panels(figure)] == ["newton", "gummel"]
     plt.close(figure)
