@@ -54,8 +54,7 @@ def conditions(slices: FirstIteration) -> Floats:
     device = slices.device
     lengths = [getattr(device, name) for name in list(CONDITIONS)[2:8]]
     same = [slices.gate, slices.drain, *lengths, math.log10(device.doping), slices.mask.mean()]
-    drain_edge = device.source_length + device.gate_length
-    edges = np.array([device.source_length, drain_edge, (drain_edge + device.drain_length) / 2])
+    edges = np.array([*device.grid.gate, device.length / 2])
     return np.hstack([np.broadcast_to(same, (len(slices.x), len(same))), slices.x[:, None] - edges])
 
 
