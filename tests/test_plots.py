@@ -14,12 +14,14 @@ import pytest
 import xarray
 from made_up import TRIAL
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
 from mlnegf import Device, Solution, plots, sweep
 from mlnegf.learning.training import History, Trained
+from mlnegf.plots.style import styled
 from mlnegf.scf.spectrum import Spectrum, spectrum
 from mlnegf.warmstart.samples import Sample
 
@@ -50,6 +52,7 @@ DRAWN: Final[dict[str, Callable[[Given], Figure]]] = {
     "transfer": lambda given: plots.transfer({"": given.table}, thermal_slope=0.06),
     "transfer of two": lambda given: plots.transfer({"thin, ": given.table, "thick, ": given.table}),
     "convergence": lambda given: plots.convergence({"newton": given.solution}),
+    "solution": lambda given: plots.solution(given.solution, given.spectrum),
     "slices": lambda given: plots.slices(given.sample, [2.0, 8.0]),
     "slices predicted": lambda given: plots.slices(given.sample, [2.0, 8.0], given.sample.charge * 1.1),
     "learning curve": lambda given: plots.learning_curve({"potential": given.history}),
@@ -147,6 +150,38 @@ def test_the_current_by_energy_is_drawn(draw: Draw, given: Given) -> None:
     np.testing.assert_allclose(right.get_lines()[0].get_xdata(), given.spectrum.current * 1e6)
 
 
+def test_the_charge_of_a_solution_is_all_there(draw: Draw, solution: Solution) -> None:
+    """Mean over y times depth, over the whole plane, is the number of electrons."""
+    grid = solution.device.grid
+    charge = panels(draw("solution"))[4]
+    (image,) = (mesh for mesh in charge.collections if isinstance(mesh, QuadMesh))
+    mean = np.ma.filled(image.get_array(), 0.0).reshape(len(grid.z), len(grid.x))
+    depth = (grid.semiconductor * grid.dy[:, None]).sum(axis=0)
+    drawn = (mean * (depth * grid.dz)[:, None]).sum()
+    assert drawn == pytest.approx((solution.charge * grid.area).sum(), rel=1e-3)
+
+
+def test_a_solution_says_its_bias_and_current(draw: Draw, solution: Solution) -> None:
+    assert draw("solution").get_suptitle() == f"gate 0.4 V, drain 0.3 V: {solution.current * 1e6:.4g} μA"
+
+
+def test_a_bias_that_did_not_converge_is_no_part_of_the_curve(given: Given) -> None:
+    table = given.table.copy(deep=True)
+    table["converged"][1, 0] = False
+    _, right = panels(plots.transfer({"": table}))
+    curve, crosses, *_ = right.get_lines()
+    np.testing.assert_array_equal(np.isfinite(curve.get_ydata()), [True, False])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.isfinite(crosses.get_ydata()), [False, True])  # type: ignore[arg-type]
+    plt.close("all")
+
+
+def test_currents_of_holes_are_drawn_as_magnitudes(given: Given) -> None:
+    holes = given.table.assign(current=-given.table["current"])
+    left, _ = panels(plots.transfer({"": holes}))
+    np.testing.assert_allclose(left.get_lines()[0].get_ydata(), given.table["current"].isel(drain=0) * 1e6)
+    plt.close("all")
+
+
 @pytest.mark.parametrize(("name", "rows"), [("slices", 3), ("slices predicted", 4)])
 def test_slices_stand_at_the_positions_asked(draw: Draw, name: str, rows: int) -> None:
     axes = panels(draw(name))
@@ -197,7 +232,7 @@ def test_the_style_undoes_itself_and_nothing_else(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(plt.rcParams, "interactive", False)
     size = plt.rcParams["font.size"] + 1
     monkeypatch.setitem(plt.rcParams, "font.size", size)
-    with plots._style():
+    with styled():
         plt.rcParams["interactive"] = True
         assert plt.rcParams["font.size"] == plots.STYLE["font.size"]
     assert plt.rcParams["interactive"]

@@ -16,6 +16,7 @@ import torch
 from mlnegf._common import Bools, Floats
 from mlnegf.learning.losses import Cell
 from mlnegf.learning.networks import NETWORKS, Network
+from mlnegf.nanosheet.device import LENGTHS
 from mlnegf.warmstart.rescale import rescale
 from mlnegf.warmstart.samples import BiasedDevice, FirstIteration
 
@@ -40,8 +41,6 @@ FEATURES: Final = (
 )
 """What a network sees of each slice, image by image."""
 
-LENGTHS: Final = ("width", "thickness", "gate_length", "source_length", "drain_length", "oxide_thickness")
-"""Fields of a device that are conditions as they are."""
 # Each condition: the value that reads as zero and the change that reads as one. Lengths in nm, voltages in V.
 CONDITIONS: Final[dict[str, tuple[float, float]]] = {
     "gate": (0.4, 0.4),
@@ -60,7 +59,7 @@ CONDITIONS: Final[dict[str, tuple[float, float]]] = {
 }
 COUNTS: Final = {"features": len(FEATURES), "conditions": len(CONDITIONS)}
 """What every network that reads slices is made with."""
-TOLD: Final = {*LENGTHS, "doping", "cross_section", "spacing"}
+TOLD: Final = {*(set(LENGTHS) & set(CONDITIONS)), "doping", "cross_section", "spacing"}
 """Fields of a device that a network knows: from its conditions, or from the images and the cells they lie on."""
 
 
@@ -71,16 +70,16 @@ def conditions(case: BiasedDevice) -> Floats:
     the source's edge of the gate, the drain's edge and the middle of the device.
     """
     device, x = case.device, case.x
-    drain_edge = device.source_length + device.gate_length
+    gate_begins, gate_ends = device.grid.gate
     values: dict[str, float | Floats] = {
         "gate": case.gate,
         "drain": case.drain,
-        **{name: float(getattr(device, name)) for name in LENGTHS},
+        **{name: getattr(device, name) for name in LENGTHS},
         "log10_doping": math.log10(device.doping),
         "filling": float(case.mask.mean()),
-        "from_source_edge": x - device.source_length,
-        "from_drain_edge": x - drain_edge,
-        "from_centre": x - (drain_edge + device.drain_length) / 2,
+        "from_source_edge": x - gate_begins,
+        "from_drain_edge": x - gate_ends,
+        "from_centre": x - device.length / 2,
     }
     return np.stack([np.broadcast_to(values[name], x.shape) for name in CONDITIONS], axis=1)
 

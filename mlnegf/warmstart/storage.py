@@ -139,8 +139,7 @@ def read_cases(path: Path) -> list[Case]:
     with open_file(path) as file:
         if (part := file.attrs.get("part")) not in PARTS:
             raise ValueError(f"{path}: its device is {part!r}, expected one of {PARTS}; generate it again.")
-        parameters = json.loads(file.attrs["device"])
-        device = Device(**{**parameters, "spacing": tuple(parameters["spacing"])})
+        device = Device.from_dict(json.loads(file.attrs["device"]))
         drain = float(file.attrs["drain"])
         return [
             Case(path, device, float(gate), drain, bool(converged), part == "unseen")
