@@ -19,7 +19,7 @@ from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
 from mlnegf.warmstart import comparison as benchmark
 from mlnegf.warmstart.comparison import Trial, compare, judge, label, named_guesses, read, write
 from mlnegf.warmstart.dataset import Splits
-from mlnegf.warmstart.scores import saving, summarise
+from mlnegf.warmstart.scores import saving, summarise, table
 from mlnegf.warmstart.storage import Case
 
 GUESSES = ["semiclassical", "previous", "extrapolated", "learned"]
@@ -335,15 +335,17 @@ def test_a_run_is_what_the_solver_says(output: Path, case: Case) -> None:
     assert run.true_error == pytest.approx(np.abs(solution.potential - case.solved().potential).max(), rel=1e-2)
 
 
-def test_holes_come_from_nearer_to_equilibrium_too(solved: dict[tuple[float, float], Case]) -> None:
+def test_holes_come_from_nearer_to_equilibrium_too(
+    solved: dict[tuple[float, float], Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The neighbours of a p-type bias are those of its mirror image."""
     holes = {
         (-gate, -drain): replace(case, device=replace(case.device, polarity="p"), gate=-gate, drain=-drain)
         for (gate, drain), case in solved.items()
     }
+    monkeypatch.setattr(Case, "solved", lambda case: case)
     guess = named_guesses(None)["extrapolated"](holes[-0.5, -0.4], holes)
     assert isinstance(guess, ExtrapolatedBias)
-    # Read back from the files of the mirror image, hence by their place in the grid.
     assert [(end.gate, end.drain) for end in (guess.first, guess.second)] == [(-0.1, -0.4), (-0.3, -0.4)]
 
 
@@ -355,3 +357,17 @@ def test_two_devices_of_one_label_are_not_mixed_up(
     with pytest.raises(ValueError, match=r"compare: splits = Device\(.*no second device like 3×3 nm"):
         compare(both, tmp_path / "runs.json", ["flat"], ["newton"], progress=False)
     assert submitted == []
+
+
+def test_a_table_for_readers_holds_what_met_every_case() -> None:
+    trials = [
+        replace(TRIAL, gate=gate, guess=guess, charge_evaluations=solves, outcome=outcome)
+        for guess, solves in (("learned", 2), ("flat", 9))
+        for gate, outcome in ((0.1, "right"), (0.3, "right"), (0.5, "failed" if guess == "flat" else "right"))
+    ]
+    trials.append(replace(TRIAL, gate=0.1, guess="previous"))
+    flat, learned = table(trials, ["flat", "learned", "previous"], ["newton", "gummel"])
+    assert (flat["scheme"], flat["guess"], flat["right"], flat["failed"]) == ("newton", "flat", "2 of 3", 1)
+    assert flat["NEGF solves"] == "9 (∞)"
+    assert (learned["guess"], learned["right"], learned["NEGF solves"]) == ("learned", "3 of 3", "2 (2)")
+    assert learned["seconds"] == "0.5 (0.5)"

@@ -348,10 +348,12 @@ def test_a_p_type_first_iteration_is_near_its_answer(holes: Case) -> None:
     sample = holes.sample()
     assert holes.converged
     assert abs(sample.first_potential - sample.potential).max() < 0.15
-    assert sample.first_charge.sum() == pytest.approx(sample.charge.sum(), rel=0.1)
+    # Under the gate the channel is open in both; at the wrong bias it would hold a few thousandths.
+    gated = holes.device.grid.gated
+    assert sample.first_charge[gated].sum() == pytest.approx(sample.charge[gated].sum(), rel=0.4)
     # Source and drain are doped alike: between them lies the drain voltage.
     fall = (sample.first_potential[-1] - sample.first_potential[0]).mean()
-    assert fall == pytest.approx(-0.3, abs=0.01)
+    assert fall == pytest.approx(-0.3, abs=0.02)
 
 
 def test_a_first_iteration_knows_its_own_bias(holes: Case) -> None:

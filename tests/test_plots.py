@@ -11,6 +11,7 @@ from typing import Final
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 import xarray
 from made_up import TRIAL
 from matplotlib.axes import Axes
@@ -55,6 +56,8 @@ DRAWN: Final[dict[str, Callable[[Given], Figure]]] = {
     "solution": lambda given: plots.solution(given.solution, given.spectrum),
     "slices": lambda given: plots.slices(given.sample, [2.0, 8.0]),
     "slices predicted": lambda given: plots.slices(given.sample, [2.0, 8.0], given.sample.charge * 1.1),
+    "iterations": lambda given: plots.iterations(given.sample),
+    "over bias": lambda given: plots.over_bias(np.array([[1.0, 9.0]]), [0.1], [0.1, 0.4], "distance (mV)"),
     "learning curve": lambda given: plots.learning_curve({"potential": given.history}),
     "comparison": lambda given: plots.comparison(RUNS),
     "bias map": lambda given: plots.bias_map(RUNS, "newton", ["semiclassical", "learned"]),
@@ -237,3 +240,28 @@ def test_the_style_undoes_itself_and_nothing_else(monkeypatch: pytest.MonkeyPatc
         assert plt.rcParams["font.size"] == plots.STYLE["font.size"]
     assert plt.rcParams["interactive"]
     assert plt.rcParams["font.size"] == size
+
+
+def test_iterations_show_all_electrons(draw: Draw, given: Given) -> None:
+    """Under the curve of electrons per length lies the charge of the device."""
+    electrons, _ = panels(draw("iterations"))
+    for line, charge in zip(electrons.get_lines(), (given.sample.first_charge, given.sample.charge), strict=True):
+        total = np.trapezoid(np.asarray(line.get_ydata()), np.asarray(line.get_xdata()))
+        ends = np.asarray(line.get_ydata())[[0, -1]].mean() * 0.5
+        assert total + ends == pytest.approx(charge.sum() * 0.5**3, rel=1e-9)
+
+
+def test_every_number_over_bias_stands_in_its_place(draw: Draw) -> None:
+    (axis,) = panels(draw("over bias"))
+    assert [(text.get_position(), text.get_text(), text.get_color()) for text in axis.texts] == [
+        ((0, 0), "1", "w"),
+        ((1, 0), "9", "k"),
+    ]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0.1", "0.4"]
+
+
+def test_a_notebook_is_set_up_in_one_line() -> None:
+    with plt.rc_context():
+        plots.set_up()
+        assert all(plt.rcParams[name] == value for name, value in plots.STYLE.items())
+    assert torch.get_num_threads() == 1

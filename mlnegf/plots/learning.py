@@ -46,6 +46,25 @@ def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None 
 
 
 @styled()
+def iterations(sample: Sample) -> Figure:
+    """Draw the first and the last iteration along x: electrons per length, and the potential energy on the axis."""
+    grid, middle = sample.device.grid, tuple(cells // 2 for cells in sample.mask.shape)
+    figure, axes = panels(8.5, 2.9, 1, 2)
+    electrons, energy = axes[0]
+    area = np.outer(grid.dy[grid.box[0]], grid.dz[grid.box[1]])
+    for name, charge, potential in (
+        ("first", sample.first_charge, sample.first_potential),
+        ("last", sample.charge, sample.potential),
+    ):
+        electrons.plot(sample.x, (charge * area).sum(axis=(1, 2)), label=name)
+        energy.plot(sample.x, -potential[:, *middle], label=name)
+    electrons.set(xlabel="x (nm)", ylabel="electrons (1/nm)", ylim=(0, None))
+    energy.set(xlabel="x (nm)", ylabel="potential energy on the axis (eV)")
+    electrons.legend()
+    return figure
+
+
+@styled()
 def learning_curve(histories: Mapping[str, History]) -> Figure:
     """Draw losses and the potential error on validation over epochs."""
     figure, axes = panels(8.5, 3.2, 1, 2)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from mlnegf._common import Floats
 from mlnegf.plots.style import COLOURS, MARKERS, STYLE, panels, styled
 from mlnegf.warmstart.comparison import Trial
 
@@ -70,6 +71,22 @@ def bias_map(runs: Sequence[Trial], scheme: str, guesses: Sequence[str], most: i
     if image is not None:
         bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[1, 2, 3, 5, 10, 20])
         bar.ax.set_yticklabels(["1", "2", "3", "5", "10", "20"])
+    return figure
+
+
+@styled()
+def over_bias(values: Floats, gates: Sequence[float], drains: Sequence[float], title: str) -> Figure:
+    """Draw numbers, (gates, drains), over gate and drain voltage, each written into its place."""
+    figure, axes = panels(4.6, 2.8)
+    axis = axes[0, 0]
+    axis.imshow(values, origin="lower", cmap="cividis", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        colour = "w" if value < np.max(values) / 2 else "k"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour)
+    axis.set_xticks(range(len(drains)), [f"{drain:g}" for drain in drains])
+    axis.set_yticks(range(len(gates)), [f"{gate:g}" for gate in gates])
+    axis.grid(False)
+    axis.set(xlabel="drain voltage (V)", ylabel="gate voltage (V)", title=title)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,30 @@ def summarise(trials: Iterable[Trial]) -> list[dict[str, Any]]:
         )
         rows.append(row)
     return rows
+
+
+def table(trials: Sequence[Trial], guesses: Sequence[str], schemes: Sequence[str]) -> list[dict[str, object]]:
+    """Lay trials out for readers: a row for each scheme and guess that met every case.
+
+    Counts of outcomes, and the median of each kind of work with its 95th percentile in brackets.
+    """
+    cases = {(trial.device, trial.gate, trial.drain) for trial in trials}
+    rows = {(row["scheme"], row["guess"]): row for row in summarise(trials) if row["runs"] == len(cases)}
+    columns = {
+        "charge_evaluations": ("NEGF solves", 0),
+        "linearised_applications": ("products", 0),
+        "poisson_solves": ("Poisson solves", 0),
+        "seconds": ("seconds", 1),
+    }
+    result = []
+    for scheme, guess in product(schemes, guesses):
+        if row := rows.get((scheme, guess)):
+            line: dict[str, object] = {"scheme": scheme, "guess": guess, "right": f"{row['right']} of {row['runs']}"}
+            line |= {name: row[name] for name in OUTCOMES if name not in ("right", "no reference")}
+            for name, (title, digits) in columns.items():
+                line[title] = f"{row[name]:.{digits}f} ({row[name + '_95']:.{digits}f})".replace("inf", "∞")
+            result.append(line)
+    return result
 
 
 def saving(trials: Sequence[Trial], guess: str, against: str, scheme: str, seed: int = 0) -> tuple[float, float, float]:
