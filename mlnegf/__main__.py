@@ -26,6 +26,7 @@ from mlnegf.warmstart import dataset, generation, scores
 from mlnegf.warmstart.learned import FILE, LearnedGuess
 from mlnegf.warmstart.objective import Settings, potential_error
 from mlnegf.warmstart.objective import train as fit
+from mlnegf.warmstart.samples import START
 from mlnegf.warmstart.trained_range import describe
 
 Command = Callable[..., None]
@@ -182,7 +183,7 @@ def train(data: str, output: str, epochs: int, loss: str, network: str, seed: in
     trained = fit(training, validation, settings)
     median = float(np.median(potential_error(trained.model, validation).largest))
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    card = describe(training, dataset.START, f"{len(training)} cases in {data}") | origin
+    card = describe(training, START, f"{len(training)} cases in {data}") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
     card["largest_error"] = f"{median:.6f}"
     save(folder / FILE, trained.model, card)

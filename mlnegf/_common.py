@@ -1,7 +1,7 @@
 """What every room may use: array types, refusal of arguments, files written whole, the version."""
 
-import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,9 +23,15 @@ def require(condition: bool, name: str, value: object, expected: str, caller: st
         raise ValueError(f"{caller}: {name} = {value!r}, expected {expected}.")
 
 
+def plain(value: Any) -> Any:
+    """Return the Python number, bool or string in a numpy scalar or zero-dimensional array; anything else as it is."""
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
 def is_finite(value: object) -> bool:
-    """Say whether a value is a finite number."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
+    """Say whether a value is a finite real number, of Python or numpy; a bool is none."""
+    value = plain(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:

@@ -13,7 +13,7 @@ from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.coupled import family_system, lattice_system
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.geometry import Region
-from mlnegf.nanosheet.materials import MATERIALS, SILICON, Material, Orientation, Valley, oriented
+from mlnegf.nanosheet.materials import MATERIALS, SILICON, Material, Orientation, Silicon, Valley, oriented
 from mlnegf.nanosheet.poisson import Poisson
 from mlnegf.nanosheet.subbands import kinetic_operator, potential_energy, transverse_basis
 from mlnegf.transport.scattering import transmission
@@ -146,8 +146,12 @@ def finite_well(mass: float, barrier_mass: float, barrier: float, width: float, 
 
 class TestPolarity:
     def test_holes_are_electrons_in_a_mirror(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        mirrored = Material("mirror", 11.7, 4.05, 1.12, electrons=SILICON.holes)
-        monkeypatch.setitem(MATERIALS, "mirror", mirrored)
+        class Mirror(Silicon):
+            """Its electrons are the holes of silicon."""
+
+            electrons = Silicon.holes
+
+        monkeypatch.setitem(MATERIALS, "mirror", Mirror)
         electrons = mlnegf.solve(replace(SMALL, semiconductor="mirror", work_function=4.15), 0.4, 0.3)
         # The valence band lies 1.12 eV deeper: what is 0.1 eV above the one is 0.1 eV below the other.
         holes = mlnegf.solve(replace(SMALL, polarity="p", work_function=4.05 + 1.12 - 0.1), -0.4, -0.3)
@@ -172,6 +176,33 @@ class TestPolarity:
         oxide = MATERIALS["silicon dioxide"]
         assert Device().band_edge(oxide) == pytest.approx(3.15)
         assert Device(polarity="p").band_edge(oxide) == pytest.approx(4.73)
+
+
+def test_a_material_is_one_class() -> None:
+    assert MATERIALS is Material.variants
+    assert SILICON is MATERIALS["silicon"]
+    assert {name: material.name for name, material in MATERIALS.items()} == {name: name for name in MATERIALS}
+    table = {
+        name: (found.permittivity, found.affinity, found.gap, found.tunnel_mass) for name, found in MATERIALS.items()
+    }
+    assert table == {
+        "silicon": (11.7, 4.05, 1.12, 1.0),
+        "silicon germanium 30 %": (13.0, 4.03, 0.92, 1.0),
+        "indium gallium arsenide": (13.9, 4.5, 0.74, 1.0),
+        "silicon dioxide": (3.9, 0.9, 9.0, 0.5),
+        "silicon nitride": (7.5, 2.1, 5.1, 0.4),
+        "hafnium dioxide": (22.0, 2.5, 5.7, 0.2),
+    }
+    assert MATERIALS["silicon germanium 30 %"].electrons == SILICON.electrons
+
+
+def test_a_material_that_forgets_its_gap_says_so() -> None:
+    with pytest.raises(TypeError, match=r"Half: \['gap'\] undeclared"):
+
+        class Half(Material):
+            """No gap."""
+
+            permittivity, affinity = 3.0, 4.0
 
 
 class TestRegions:

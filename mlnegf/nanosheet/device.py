@@ -1,21 +1,26 @@
 """The device: what is simulated, as frozen data that validates itself."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from mlnegf._common import is_finite, require
+from mlnegf._common import is_finite, plain, require
 from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Mask, Region, as_mask, as_regions
-from mlnegf.nanosheet.grid import Grid, build_grid
+from mlnegf.nanosheet.grid import Grid, build_grid, fit_cells
 from mlnegf.nanosheet.materials import CUBIC, MATERIALS, Material, Orientation, Valley, oriented
 from mlnegf.units import PER_CUBIC_CENTIMETRE, thermal_energy
 
 COLDEST, HOTTEST = 4.0, 600.0
 """Temperatures allowed, K."""
-
+LENGTHS: Final = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness")
+LONGEST: Final = 1e4
+"""Of any of them, nm."""
+MOST_CELLS: Final = 4e6
+"""A device of more would exhaust the memory long before the patience."""
 
 _require = partial(require, caller="Device")
 
@@ -38,7 +43,8 @@ class Device:
         A name in `CROSS_SECTIONS`, or a mask of any resolution, rows along y and columns along z, stretched over width
         and thickness.
     spacing : tuple of float
-        Largest cell (dx, dy, dz), nm. The three lengths along x are multiples of dx; dy and dz shrink to fit.
+        Largest cell (dx, dy, dz), nm. They shrink to fit; `grid` says to what, and where along x not all three lengths
+        are multiples of one dx, to which whole cells source and drain are rounded, see `grid.fit_cells`.
     temperature : float
         K, 4 to 600.
     work_function : float, optional
@@ -84,17 +90,18 @@ class Device:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, np.generic):
-                object.__setattr__(self, name, value.item())
+            object.__setattr__(self, name, plain(value))
         object.__setattr__(self, "spacing", _three(self.spacing))
         if not isinstance(self.cross_section, str):
             object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
         object.__setattr__(self, "orientation", _orientation(self.orientation))
         object.__setattr__(self, "regions", as_regions(self.regions))
-        lengths = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness", "doping")
-        for name in (*lengths, "temperature"):
+        for name in (*LENGTHS, "doping", "temperature"):
             value = getattr(self, name)
             _require(is_finite(value) and value > 0, name, value, "a positive, finite number")
+            object.__setattr__(self, name, float(value))
+        for name in LENGTHS:
+            _require(getattr(self, name) <= LONGEST, name, getattr(self, name), f"nm, at most {LONGEST:g}")
         _require(1e17 <= self.doping <= 5e20, "doping", self.doping, "donors per cm³ between 1e17 and 5e20")
         _require(
             COLDEST <= self.temperature <= HOTTEST,
@@ -145,15 +152,12 @@ class Device:
             self.mean_free_path,
             f"nm, at least 4 cells of spacing[0] = {dx} nm, or None for ballistic contacts",
         )
+        for name in ("work_function", "mean_free_path"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(given))
         for name in ("gate_length", "source_length", "drain_length"):
             value = getattr(self, name)
-            cells = round(value / dx)
-            _require(
-                cells >= 2 and math.isclose(cells * dx, value, rel_tol=1e-9),
-                name,
-                value,
-                f"at least 2 whole cells of spacing[0] = {dx} nm; the nearest is {max(cells, 2) * dx:g}",
-            )
+            _require(value >= 1.99 * dx, name, value, f"at least 2 cells of spacing[0] = {dx} nm; refine spacing")
         for name, step in (("width", dy), ("thickness", dz)):
             value = getattr(self, name)
             _require(value >= 3.99 * step, name, value, f"at least 4 cells of {step} nm; refine spacing")
@@ -163,13 +167,23 @@ class Device:
             self.oxide_thickness,
             f"at least one cell of {max(dy, dz)} nm; refine spacing",
         )
+        sides = [self.width + 2 * self.oxide_thickness, self.thickness + 2 * self.oxide_thickness]
+        along = self.source_length + self.gate_length + self.drain_length
+        cells = math.prod(length / step for length, step in zip((along, *sides), self.spacing, strict=True))
+        _require(
+            cells <= MOST_CELLS,
+            "spacing",
+            self.spacing,
+            f"larger cells or a smaller device: {along:g} × {sides[0]:g} × {sides[1]:g} nm with the oxide would take "
+            f"{cells:.2g} of them, at most {MOST_CELLS:g}",
+        )
 
     @property
-    def channel(self) -> Material:
+    def channel(self) -> type[Material]:
         """The semiconductor."""
         return MATERIALS[self.semiconductor]
 
-    def bands(self, material: Material) -> tuple[Valley, ...]:
+    def bands(self, material: type[Material]) -> tuple[Valley, ...]:
         """Return the bands of a material for this device's carriers, along the cubic axes."""
         return material.electrons if self.polarity == "n" else material.holes
 
@@ -178,7 +192,7 @@ class Device:
         """The carriers' valleys along the axes of the device."""
         return oriented(self.bands(self.channel), self.orientation)
 
-    def band_edge(self, material: Material) -> float:
+    def band_edge(self, material: type[Material]) -> float:
         """Energy of a material's band edge for this device's carriers, over that of the semiconductor, eV."""
         if self.polarity == "n":
             return self.channel.affinity - material.affinity
@@ -193,10 +207,16 @@ class Device:
         """
         return 1.0 if self.polarity == "n" else -1.0
 
+    @cached_property
+    def cells_along(self) -> tuple[float, tuple[int, int, int]]:
+        """Cell size along x, nm, and how many make the source, the gate and the drain."""
+        return fit_cells(self.gate_length, self.source_length, self.drain_length, self.spacing[0])
+
     @property
     def length(self) -> float:
-        """Source, gate and drain together, nm."""
-        return self.source_length + self.gate_length + self.drain_length
+        """Source, gate and drain together, as they are on the grid, nm."""
+        dx, cells = self.cells_along
+        return dx * sum(cells)
 
     @property
     def thermal_energy(self) -> float:
@@ -226,9 +246,17 @@ class Device:
         """Return the parameters as plain data, for files."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, parameters: Mapping[str, Any]) -> "Device":
+        """Make a device of what `to_dict` returned, or a file made of it; what is not there is the default."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(map(str, parameters.keys() - known))
+        _require(not unknown, ", ".join(unknown), [parameters.get(name) for name in unknown], f"only {sorted(known)}")
+        return cls(**parameters)
+
 
 def _three(spacing: Any) -> tuple[float, float, float]:
-    values = tuple(spacing) if isinstance(spacing, (tuple, list)) else (spacing,)
+    values = tuple(spacing) if isinstance(spacing, (tuple, list)) or np.ndim(spacing) == 1 else (spacing,)
     _require(
         len(values) == 3 and all(is_finite(value) and 0 < value <= 2 for value in values),
         "spacing",

@@ -1,26 +1,84 @@
 """Shapes: the cross-section on (y, z), scaled so that its box is [-1, 1]², and boxes of other materials."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlnegf._common import is_finite, require
+from mlnegf._common import Bools, Floats, Variant, is_finite, require
 from mlnegf.nanosheet.materials import MATERIALS
 
-Shape = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
 Mask = tuple[tuple[bool, ...], ...]
 
-CROSS_SECTIONS: Final[dict[str, Shape]] = {
-    "rectangle": lambda y, z: np.maximum(abs(y), abs(z)) <= 1.0,
-    "ellipse": lambda y, z: y**2 + z**2 <= 1.0,
-    "rounded": lambda y, z: y**4 + z**4 <= 1.0,
-    "trapezoid": lambda y, z: abs(y) <= 0.75 - 0.25 * z,
-    "L": lambda y, z: (y <= 0.0) | (z <= 0.0),
-    "T": lambda y, z: (abs(y) <= 0.5) | (z >= 0.0),
-}
+
+class Section(Variant):
+    """A shape across the channel, drawn in its bounding box, scaled to [-1, 1]².
+
+    A new one is ``class Mine(Section, name="mine")`` with this one method. It must touch all four sides of the box.
+    """
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """Say which points lie inside; y to the right, z up, arrays of one shape."""
+        raise NotImplementedError
+
+
+class Rectangle(Section, name="rectangle"):
+    """All of the box."""
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """|y|, |z| ≤ 1."""
+        return np.maximum(abs(y), abs(z)) <= 1.0
+
+
+class Ellipse(Section, name="ellipse"):
+    """A circle in a square box."""
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """y² + z² ≤ 1."""
+        return y**2 + z**2 <= 1.0
+
+
+class Rounded(Section, name="rounded"):
+    """A rectangle with round corners: a superellipse."""
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """y⁴ + z⁴ ≤ 1."""
+        return y**4 + z**4 <= 1.0
+
+
+class Trapezoid(Section, name="trapezoid"):
+    """Half as wide at the top as at the bottom."""
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """|y| ≤ (3 − z)/4."""
+        return abs(y) <= 0.75 - 0.25 * z
+
+
+class LShape(Section, name="L"):
+    """All but the quarter at the top right."""
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """Left, or low."""
+        return (y <= 0.0) | (z <= 0.0)
+
+
+class TShape(Section, name="T"):
+    """A bar above, a stem half as wide below."""
+
+    @staticmethod
+    def contains(y: Floats, z: Floats) -> Bools:
+        """In the middle, or high."""
+        return (abs(y) <= 0.5) | (z >= 0.0)
+
+
+CROSS_SECTIONS: Final[dict[str, type[Section]]] = Section.variants
+"""Every section by name."""
 
 
 def as_mask(pixels: Any) -> Mask | None:
@@ -36,12 +94,12 @@ def as_mask(pixels: Any) -> Mask | None:
     return tuple(tuple(bool(pixel) for pixel in row) for row in array)
 
 
-def inside(section: str | Mask, y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.bool_]:
+def inside(section: str | Mask, y: Floats, z: Floats) -> Bools:
     """Say which points of the tensor grid y × z (scaled to the bounding box) lie in a section, (ny, nz)."""
     across, up = np.meshgrid(y, z, indexing="ij")
     box = np.maximum(abs(across), abs(up)) <= 1.0
     if isinstance(section, str):
-        return np.asarray(CROSS_SECTIONS[section](across, up) & box)
+        return np.asarray(CROSS_SECTIONS[section].contains(across, up) & box)
     pixels = np.array(section)
     row, column = (
         np.clip(np.floor((axis + 1) / 2 * count), 0, count - 1).astype(int)
@@ -78,6 +136,8 @@ class Region:
         require(known, "material", self.material, expected, "Region")
         for axis in "xyz":
             interval = getattr(self, axis)
+            if isinstance(interval, np.ndarray):
+                interval = interval.tolist()
             if interval is None:
                 continue
             require(
@@ -95,15 +155,16 @@ class Region:
 
 def as_regions(regions: Any) -> tuple[Region, ...]:
     """Turn regions, or what a file made of them, into a tuple of `Region`."""
+    names = {field.name for field in fields(Region)}
     require(
         isinstance(regions, (tuple, list))
         and all(
-            isinstance(r, Region) or (isinstance(r, dict) and r.keys() <= set(Region.__dataclass_fields__))
-            for r in regions
+            isinstance(region, Region) or (isinstance(region, dict) and {"material"} <= region.keys() <= names)
+            for region in regions
         ),
         "regions",
         regions,
-        "a tuple such as (Region('hafnium dioxide'),)",
+        f"a tuple such as (Region('hafnium dioxide'),), or of dictionaries with {sorted(names)}, the material always",
         "Device",
     )
     return tuple(region if isinstance(region, Region) else Region(**region) for region in regions)

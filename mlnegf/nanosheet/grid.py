@@ -5,6 +5,7 @@ are therefore kept on *folded* sections, one representative cell for each set of
 Outside, fields are (nx, ny, nz). A section without symmetry folds onto itself and costs nothing but its size.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -73,6 +74,12 @@ class Grid:
     def shape(self) -> tuple[int, int, int]:
         """Cells along x, y and z."""
         return len(self.x), len(self.y), len(self.z)
+
+    @property
+    def gate(self) -> tuple[float, float]:
+        """Where the gate begins and ends along x, nm."""
+        slices = np.flatnonzero(self.gated)
+        return float(slices[0] * self.dx), float((slices[-1] + 1) * self.dx)
 
     @cached_property
     def box(self) -> tuple[slice, slice]:
@@ -146,10 +153,36 @@ class Grid:
         return folded[:, self.representative]
 
 
+def fit_cells(gate: float, source: float, drain: float, largest: float) -> tuple[float, tuple[int, int, int]]:
+    """Fit whole cells of one size into the three lengths along x, nm.
+
+    The gate is never rounded, for the current depends on its length exponentially. Source and drain are exact as well
+    where a cell between half of the largest and the largest divides all three; otherwise the gate is divided as
+    coarsely as it may be, and they are rounded to whole cells.
+
+    Returns
+    -------
+    dx : float
+        nm, at most `largest`.
+    cells : tuple of int
+        Of source, gate and drain.
+    """
+    lengths = source, gate, drain
+
+    def whole(dx: float) -> bool:
+        return all(math.isclose(round(length / dx) * dx, length, rel_tol=1e-9) for length in lengths)
+
+    least = math.ceil(gate / largest - 1e-9)
+    finer = (gate / count for count in range(least, math.floor(2 * gate / largest + 1e-9) + 1))
+    dx = next(filter(whole, (largest, *finer)), gate / least)
+    first, middle, last = (round(length / dx) for length in lengths)
+    return dx, (first, middle, last)
+
+
 def build_grid(device: "Device") -> Grid:
-    """Lay the grid of a device: dx as given, dy and dz the largest that fit under `device.spacing`."""
-    dx, dy, dz = device.spacing
-    cells = [round(length / dx) for length in (device.source_length, device.gate_length, device.drain_length)]
+    """Lay the grid of a device: along each axis the largest cells that fit under `device.spacing`."""
+    _, dy, dz = device.spacing
+    dx, cells = device.cells_along
     gated = np.repeat([False, True, False], cells)
     widths_y = _cell_sizes(device.width, device.oxide_thickness, dy)
     widths_z = _cell_sizes(device.thickness, device.oxide_thickness, dz)
@@ -190,7 +223,7 @@ def _materials(device: "Device", axes: tuple[Floats, Floats, Floats], section: B
     shape = tuple(map(len, axes))
     permittivity, edge = np.empty(shape), np.empty(shape)
 
-    def fill(cells: Bools, material: Material) -> None:
+    def fill(cells: Bools, material: type[Material]) -> None:
         permittivity[cells], edge[cells] = material.permittivity, device.band_edge(material)
 
     semiconductor = np.broadcast_to(section, shape)

@@ -8,9 +8,11 @@ the mass is then 1/(W_xx − W_xt W_tt⁻¹ W_tx), across it the 2×2 block W_tt
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
+
+from mlnegf._common import Variant
 
 Direction = tuple[int, int, int]
 """Miller indices in a cubic crystal."""
@@ -42,9 +44,21 @@ class Valley:
     mixing: float = 0.0
 
 
-@dataclass(frozen=True)
-class Material:
-    """What the solver knows of a material.
+def delta_valleys(longitudinal: float, transverse: float) -> tuple[Valley, ...]:
+    """Three pairs of ellipsoids along the cubic axes, masses in m₀."""
+    ml, mt = longitudinal, transverse
+    return Valley(ml, mt, mt, 2), Valley(mt, ml, mt, 2), Valley(mt, mt, ml, 2)
+
+
+def isotropic(mass: float) -> tuple[Valley, ...]:
+    """One sphere, its mass in m₀."""
+    return (Valley(mass, mass, mass, 1),)
+
+
+class Material(Variant):
+    """What the solver knows of a material, declared by class attributes; one class is one material.
+
+    A new one is ``class Mine(Material, name="mine")``. What it does not say it takes from the class it derives from.
 
     Attributes
     ----------
@@ -58,50 +72,67 @@ class Material:
         Of carriers inside an insulator, m₀.
     """
 
-    name: str
-    permittivity: float
-    affinity: float
-    gap: float
-    electrons: tuple[Valley, ...] = ()
-    holes: tuple[Valley, ...] = ()
-    tunnel_mass: float = 1.0
+    permittivity: ClassVar[float]
+    affinity: ClassVar[float]
+    gap: ClassVar[float]
+    electrons: ClassVar[tuple[Valley, ...]] = ()
+    holes: ClassVar[tuple[Valley, ...]] = ()
+    tunnel_mass: ClassVar[float] = 1.0
+
+    def __init_subclass__(cls, *, name: str = "", **others: Any) -> None:
+        """Enter a material, or say what it forgot to declare."""
+        if missing := [value for value in ("permittivity", "affinity", "gap") if not hasattr(cls, value)]:
+            raise TypeError(f"{cls.__name__}: {missing} undeclared, expected a number for each; see `Material`.")
+        super().__init_subclass__(name=name, **others)
 
 
-def _delta_valleys(longitudinal: float, transverse: float) -> tuple[Valley, ...]:
-    ml, mt = longitudinal, transverse
-    return Valley(ml, mt, mt, 2), Valley(mt, ml, mt, 2), Valley(mt, mt, ml, 2)
+class Silicon(Material, name="silicon"):
+    """Three pairs of Δ valleys; holes of one parabolic band."""
+
+    permittivity, affinity, gap = 11.7, 4.05, 1.12
+    electrons = delta_valleys(0.91, 0.19)
+    holes = isotropic(0.49)
 
 
-SILICON: Final = Material(
-    "silicon", 11.7, affinity=4.05, gap=1.12, electrons=_delta_valleys(0.91, 0.19), holes=(Valley(0.49, 0.49, 0.49, 1),)
-)
-MATERIALS: Final = {
-    material.name: material
-    for material in (
-        SILICON,
-        # Up to 85 % germanium the lowest valleys stay those of silicon (Rieger & Vogl, Phys. Rev. B 48, 14276 (1993)).
-        Material(
-            "silicon germanium 30 %",
-            13.0,
-            affinity=4.03,
-            gap=0.92,
-            electrons=_delta_valleys(0.91, 0.19),
-            holes=(Valley(0.49, 0.49, 0.49, 1),),
-        ),
-        Material(
-            "indium gallium arsenide",
-            13.9,
-            affinity=4.5,
-            gap=0.74,
-            electrons=(Valley(0.041, 0.041, 0.041, 1),),
-            holes=(Valley(0.45, 0.45, 0.45, 1),),
-        ),
-        # Rounded from the review of Robertson, Rep. Prog. Phys. 69, 327 (2006); films differ by tenths of an eV.
-        Material("silicon dioxide", 3.9, affinity=0.9, gap=9.0, tunnel_mass=0.5),
-        Material("silicon nitride", 7.5, affinity=2.1, gap=5.1, tunnel_mass=0.4),
-        Material("hafnium dioxide", 22.0, affinity=2.5, gap=5.7, tunnel_mass=0.2),
-    )
-}
+class SiliconGermanium(Silicon, name="silicon germanium 30 %"):
+    """Up to 85 % germanium the lowest valleys stay those of silicon (Rieger & Vogl, Phys. Rev. B 48, 14276 (1993))."""
+
+    permittivity, affinity, gap = 13.0, 4.03, 0.92
+
+
+class IndiumGalliumArsenide(Material, name="indium gallium arsenide"):
+    """In₀.₅₃Ga₀.₄₇As: one light valley at Γ."""
+
+    permittivity, affinity, gap = 13.9, 4.5, 0.74
+    electrons = isotropic(0.041)
+    holes = isotropic(0.45)
+
+
+# Rounded from the review of Robertson, Rep. Prog. Phys. 69, 327 (2006); films differ by tenths of an eV.
+class SiliconDioxide(Material, name="silicon dioxide"):
+    """SiO₂."""
+
+    permittivity, affinity, gap = 3.9, 0.9, 9.0
+    tunnel_mass = 0.5
+
+
+class SiliconNitride(Material, name="silicon nitride"):
+    """Si₃N₄."""
+
+    permittivity, affinity, gap = 7.5, 2.1, 5.1
+    tunnel_mass = 0.4
+
+
+class HafniumDioxide(Material, name="hafnium dioxide"):
+    """HfO₂."""
+
+    permittivity, affinity, gap = 22.0, 2.5, 5.7
+    tunnel_mass = 0.2
+
+
+SILICON: Final = Silicon
+MATERIALS: Final[dict[str, type[Material]]] = Material.variants
+"""Every material by name."""
 
 
 def oriented(valleys: tuple[Valley, ...], orientation: Orientation) -> tuple[Valley, ...]:

@@ -46,7 +46,8 @@ def fermi_integral(eta: Floats) -> tuple[Floats, Floats]:
 
 def quasi_fermi_level(device: Device, drain: float) -> Floats:
     """Fermi level along x, eV: the source's, falling linearly under the gate to the drain's −V_D."""
-    fraction = np.clip((device.grid.x - device.source_length) / device.gate_length, 0, 1)
+    begin, end = device.grid.gate
+    fraction = np.clip((device.grid.x - begin) / (end - begin), 0, 1)
     return np.asarray(-drain * fraction)
 
 

@@ -8,6 +8,7 @@ import torch
 from mlnegf._common import Floats
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
+from mlnegf.transport.chain_charge import ChainCharge
 from mlnegf.transport.chains import chain_states
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
@@ -46,20 +47,21 @@ class Spectrum:
     fermi_levels: tuple[float, float]
 
 
-def spectrum(solution: Solution, energy: Floats) -> Spectrum:
+def spectrum(solution: Solution, energy: Floats | None = None) -> Spectrum:
     """Resolve a solution in energy.
 
     Parameters
     ----------
     solution : Solution
-    energy : ndarray, (E,)
-        eV, from the source's Fermi level. An energy on a subband's edge in a lead is singular: take others.
+    energy : ndarray, (E,), optional
+        eV, from the source's Fermi level. An energy on a subband's edge in a lead is singular: take others. Unless
+        given, 400 from the lowest subband's bottom to where current ends.
     """
     device, grid = solution.device, solution.device.grid
     problem = Problem(device, device.mirror * solution.gate, device.mirror * solution.drain)
     lines = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge.lines
     chains, contacts = lines.chains, lines.contacts
-    points = torch.as_tensor(np.asarray(energy, dtype=np.float64))
+    points = torch.as_tensor(np.asarray(_window(lines) if energy is None else energy, dtype=np.float64))
     subbands = len(chains.onsite)
     onsite, hopping, degeneracy = (
         values.repeat_interleave(len(points), 0) for values in (chains.onsite, chains.hopping, chains.degeneracy)
@@ -84,3 +86,11 @@ def spectrum(solution: Solution, energy: Floats) -> Spectrum:
         edges=chains.onsite.numpy(),
         fermi_levels=(contacts.source, contacts.drain),
     )
+
+
+def _window(lines: ChainCharge) -> Floats:
+    """Energies, eV, from below the lowest subband to 10 kT over its top and both Fermi levels, off round numbers."""
+    onsite, contacts = lines.chains.onsite.numpy(), lines.contacts
+    lowest = onsite[onsite.max(axis=1).argmin()]
+    top = max(lowest.max(), contacts.source, contacts.drain) + 10 * contacts.kT
+    return np.linspace(onsite.min() - 2 * contacts.kT, top, 400) + 1.7e-7
