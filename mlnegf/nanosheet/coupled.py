@@ -22,7 +22,8 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.materials import Valley
 from mlnegf.nanosheet.subbands import TransverseBasis, kinetic_operator, project
-from mlnegf.transport.blocks import System, green_blocks
+from mlnegf.transport.blocks import System
+from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.leads import Lead
 from mlnegf.transport.quadrature import EnergyPoints, Panels, nodes_of, refine

@@ -5,7 +5,8 @@ Names: `transmission`, `density_of_states`, `carriers`, `scattering_states`, `gr
 Imports `units` and `_common` alone; knows no device.
 """
 
-from mlnegf.transport.blocks import System, green_blocks
+from mlnegf.transport.blocks import System
+from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.lattice import cubic_lattice
 from mlnegf.transport.leads import Lead, SelfEnergy, self_energy
 from mlnegf.transport.scattering import (
