@@ -88,11 +88,17 @@ class System:
         overlaps = tensors.get("overlap[0]"), tensors.get("overlap[1]")
         return System(tensors["diagonal"], tensors["upper"], left, right, *overlaps)
 
+    @property
+    def leads(self) -> tuple[Lead, Lead]:
+        """The left and the right one."""
+        return self.left, self.right
+
     @cached_property
     def unit(self) -> float:
         """The power of four next to the largest hopping: divided by it, no digit of any entry changes."""
         hoppings = [self.upper, self.left.hopping, self.right.hopping]
-        size = max(float(part.abs().max()) for part in hoppings) or float(self.diagonal.abs().max()) or 1.0
+        size = max(float(part.abs().max()) for part in hoppings)
+        size = size or float(self.diagonal.abs().max()) or 1.0
         return float(4.0 ** round(math.log(size, 4)))
 
     @cached_property
