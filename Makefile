@@ -24,6 +24,7 @@ test book data data-full benchmark: export MKL_NUM_THREADS := 1
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
+# The registry's torch for Linux brings packages for GPUs; set PIP_EXTRA_INDEX_URL as in README.md for the CPU build.
 install: $(INSTALLED)  ## make .venv with the locked packages and mlnegf itself
 
 $(INSTALLED): requirements.lock pyproject.toml
@@ -53,10 +54,10 @@ data-full: install  ## generate the full data set (7 minutes on two cores; resum
 	$(BIN)/mlnegf generate --profile full --output data/full
 
 train: install  ## train the networks on DATA (default data/reduced)
-	$(BIN)/mlnegf train --data $(DATA) --output data/weights
+	$(BIN)/mlnegf train --data '$(DATA)' --output data/weights
 
 benchmark: install  ## compare guesses and schemes on held-out cases, and time them side by side
-	$(BIN)/mlnegf benchmark --data $(DATA) --weights data/weights/autoencoder.safetensors --output data/benchmark.json --figure data/benchmark.png
+	$(BIN)/mlnegf benchmark --data '$(DATA)' --weights data/weights/autoencoder.safetensors --output data/benchmark.json --figure data/benchmark.png
 	$(BIN)/python benchmarks/solve.py
 
 trials: install  ## time the solver and try it on 300 random devices (two hours; resumes where it stopped)

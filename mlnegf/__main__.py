@@ -1,124 +1,155 @@
-"""The command line: solve, sweep, generate, train, benchmark."""
+"""The command line: solve, sweep, generate, train, benchmark.
+
+Each command loads what it needs when it runs, so that help comes at once.
+"""
 
 import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import torch
 
 import mlnegf
-from mlnegf._common import write_whole
-from mlnegf.learning.losses import LOSSES
-from mlnegf.learning.networks import NETWORKS, save
-from mlnegf.nanosheet.device import Device
-from mlnegf.nanosheet.geometry import CROSS_SECTIONS
-from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.scf.guesses import GUESSES
-from mlnegf.scf.schemes import SCHEMES
-from mlnegf.warmstart import comparison as judging
-from mlnegf.warmstart import dataset, generation, scores
-from mlnegf.warmstart.learned import FILE, LearnedGuess
-from mlnegf.warmstart.objective import Settings, potential_error
-from mlnegf.warmstart.objective import train as fit
-from mlnegf.warmstart.samples import START
-from mlnegf.warmstart.trained_range import describe
+from mlnegf import _options as options
+from mlnegf._common import require, write_whole
 
-Command = Callable[..., None]
+
+class OneThread(click.Command):
+    """A command whose arrays are too small to share: a second thread loses more than it gains."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        import torch
+
+        torch.set_num_threads(1)
+        return super().invoke(ctx)
 
 
 class Clear(click.Group):
-    """Turn errors of arguments, files and solvers into one line and exit code 2."""
+    """Turn errors of arguments, files, memory and solvers into one line and exit code 2."""
+
+    command_class = OneThread
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError, PoissonError) as error:
-            raise click.UsageError(str(error), ctx) from error
+        except Exception as error:
+            ours = type(error).__module__.startswith("mlnegf.")
+            if not ours and not isinstance(error, (ValueError, OSError, MemoryError)):
+                raise
+            raise click.UsageError(" ".join(str(error).split()) or type(error).__name__, ctx) from error
 
 
 @click.group(cls=Clear, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(mlnegf.__version__)
 def main() -> None:
     """Self-consistent quantum transport in nanoscale transistors, started from learned guesses."""
-    torch.set_num_threads(1)
-
-
-def _device_options(command: Command) -> Command:
-    units = {"doping": "cm^-3", "temperature": "K"}
-    lengths = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness")
-    options = [
-        click.option(
-            f"--{name.replace('_', '-')}", type=float, default=getattr(Device, name), help=units.get(name, "nm")
-        )
-        for name in (*lengths, "doping", "temperature")
-    ]
-    options.append(click.option("--cross-section", default="rectangle", help=", ".join(CROSS_SECTIONS)))
-    options.append(click.option("--polarity", type=click.Choice(["n", "p"]), default="n"))
-    options.append(click.option("--penetration", is_flag=True, help="wave functions enter the oxide"))
-    options.append(click.option("--spacing", type=float, default=0.25, help="largest cell, nm"))
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _device(options: dict[str, Any]) -> Device:
-    names = {field.name for field in fields(Device)}
-    chosen = {name: options.pop(name) for name in list(options) if name in names}
-    return Device(**{**chosen, "spacing": (chosen["spacing"],) * 3})
 
 
 def _guess(name: str) -> Any:
-    return LearnedGuess.pretrained() if name == "learned" else name
+    return mlnegf.LearnedGuess.pretrained() if name == "learned" else name
 
 
-_scheme = click.option("--scheme", default="auto", help=", ".join(SCHEMES))
+_scheme = options.late("--scheme", options.schemes, default="auto")
 _tolerance = click.option("--tolerance", type=float, default=1e-3, help="V, on the estimated error")
 _workers = click.option("--workers", type=click.IntRange(1), help="processes; as many as cores unless given")
-_profile = click.option("--profile", type=click.Choice(list(dataset.PROFILES)), default="reduced")
+_json = click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+
+
+def _figure(shows: str) -> Callable[[options.Command], options.Command]:
+    return click.option(
+        "--figure", type=click.Path(dir_okay=False), callback=options.png, help=f"PNG file to draw {shows} into"
+    )
 
 
 @main.command()
-@_device_options
+@options.of_device
 @click.option("--gate", type=float, required=True, help="V")
 @click.option("--drain", type=float, required=True, help="V")
-@click.option("--guess", default="semiclassical", help=", ".join([*GUESSES, "learned"]))
+@options.late("--guess", options.guesses, default="semiclassical")
 @_scheme
 @_tolerance
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
-def solve(gate: float, drain: float, guess: str, scheme: str, tolerance: float, as_json: bool, **options: Any) -> None:
+@_figure("section, bands, current by energy, charge and convergence")
+@_json
+def solve(
+    gate: float,
+    drain: float,
+    guess: str,
+    scheme: str,
+    tolerance: float,
+    figure: str | None,
+    as_json: bool,
+    **parameters: Any,
+) -> None:
     """Solve one bias. Exit code 1 when it did not converge."""
-    solution = mlnegf.solve(_device(options), gate, drain, _guess(guess), scheme, tolerance)
+    solution = mlnegf.solve(options.device(parameters), gate, drain, _guess(guess), scheme, tolerance)
+    if figure:
+        from mlnegf.scf.spectrum import spectrum
+
+        plots = _plots()
+        plots.save(plots.solution(solution, spectrum(solution), tolerance), figure)
     if as_json:
         names = ("gate", "drain", "converged", "status", "current", "error_estimate", "current_error", "warnings")
         result = {name: getattr(solution, name) for name in names}
-        result |= {"device": solution.device.to_dict(), "work": asdict(solution.work)}
+        result |= {"device": solution.device.to_dict(), "grid": _grid(solution.device), "work": asdict(solution.work)}
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
         click.echo(solution.status)
         click.echo(f"current  {solution.current:.6e} A")
         for name, value in vars(solution.work).items():
             click.echo(f"{name.replace('_', ' ')}  {value:.3g}")
+        click.echo(f"grid  {_grid_in_words(solution.device)}")
         for warning in solution.warnings:
             click.echo(f"warning: {warning}", err=True)
     sys.exit(0 if solution.converged else 1)
 
 
+def _grid(device: "mlnegf.Device") -> dict[str, Any]:
+    """Cells along x, y and z, the largest of them, and the lengths along x that they make, nm."""
+    grid = device.grid
+    begin, end = grid.gate
+    return {
+        "cells": grid.shape,
+        "largest": (grid.dx, float(grid.dy.max()), float(grid.dz.max())),
+        "source_length": begin,
+        "gate_length": end - begin,
+        "drain_length": device.length - end,
+    }
+
+
+def _grid_in_words(device: "mlnegf.Device") -> str:
+    grid = _grid(device)
+    cells, largest = (" × ".join(f"{value:.4g}" for value in grid[name]) for name in ("cells", "largest"))
+    along = ", ".join(f"{name} {grid[f'{name}_length']:.4g}" for name in ("source", "gate", "drain"))
+    return f"{cells} cells of at most {largest} nm; along x {along} nm"
+
+
+def _plots() -> Any:
+    """Load the plots, without a window."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from mlnegf import plots
+
+    return plots
+
+
 @main.command()
-@_device_options
+@options.of_device
 @click.option("--gates", default="0.05:0.8:9", help="V: first:last:count, or a,b,c")
 @click.option("--drains", default="0.05,0.7", help="V: likewise")
-@click.option("--guess", default="extrapolated", help=", ".join(["previous", *GUESSES, "learned"]))
+@options.late("--guess", lambda: options.guesses("previous"), default="extrapolated")
 @_scheme
 @_tolerance
 @click.option("--output", type=click.Path(dir_okay=False), help="netCDF file")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@_figure("transfer curves")
+@_json
 def sweep(
     gates: str,
     drains: str,
@@ -126,64 +157,70 @@ def sweep(
     scheme: str,
     tolerance: float,
     output: str | None,
+    figure: str | None,
     as_json: bool,
-    **options: Any,
+    **parameters: Any,
 ) -> None:
     """Solve a grid of biases: transfer and output curves."""
-    biases = _voltages("gates", gates), _voltages("drains", drains)
-    table = mlnegf.sweep(
-        _device(options), *biases, guess=_guess(guess), scheme=scheme, tolerance=tolerance, progress=True
-    )
+    biases = options.voltages("gates", gates), options.voltages("drains", drains)
+    device = options.device(parameters)
+    table = mlnegf.sweep(device, *biases, guess=_guess(guess), scheme=scheme, tolerance=tolerance, progress=True)
     if output:
         write_whole(output, lambda path: table.to_netcdf(path, engine="h5netcdf"))
+    if figure:
+        plots = _plots()
+        plots.save(plots.transfer({"": table}), figure)
     if as_json:
         click.echo(json.dumps(table.to_dict(), default=str, ensure_ascii=False))
     elif not output:
         click.echo("gate V  " + "  ".join(f"I(drain = {drain:g} V) A" for drain in biases[1]))
         for gate, currents in zip(biases[0], table["current"].values, strict=True):
             click.echo(f"{gate:6.3f}  " + "  ".join(f"{current:21.6e}" for current in currents))
+        click.echo(f"grid  {_grid_in_words(device)}", err=True)
     sys.exit(0 if bool(table["converged"].all()) else 1)
 
 
-def _voltages(name: str, text: str) -> list[float]:
-    try:
-        if ":" in text:
-            first, last, count = text.split(":")
-            return [float(value) for value in np.linspace(float(first), float(last), int(count))]
-        return [float(value) for value in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--{name} {text!r}, expected first:last:count or a,b,c in volts.") from None
-
-
 @main.command()
-@_profile
+@options.late("--profile", options.profiles, default="reduced")
+@options.from_file
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
 @_workers
-def generate(profile: str, output: str, workers: int | None) -> None:
-    """Solve every device of a profile at every bias, into labelled files."""
-    generation.generate(dataset.PROFILES[profile], output, _command(), workers)
+def generate(profile: str, file: str | None, output: str, workers: int | None) -> None:
+    """Solve every device of a profile, or the one of a file, at every bias of the profile, into labelled files."""
+    from mlnegf.warmstart.dataset import PROFILES
+    from mlnegf.warmstart.generation import generate
+
+    require(profile in PROFILES, "profile", profile, f"one of {sorted(PROFILES)}", "generate")
+    chosen = PROFILES[profile]
+    if file:
+        chosen = replace(chosen, devices=(options.device({"file": file}),), unseen=())
+    generate(chosen, output, _command(), workers)
 
 
 @main.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False), required=True, help="folder of `generate`")
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder for weights and checkpoint")
-@click.option("--epochs", type=int, default=Settings.epochs)
-@click.option("--loss", default=Settings.loss, help=", ".join(LOSSES))
-@click.option("--network", default=Settings.network, help=", ".join(NETWORKS))
+@options.late("--epochs", lambda: options.of_training("epochs"), type=int)
+@options.late("--loss", lambda: options.of_training("loss"))
+@options.late("--network", lambda: options.of_training("network"))
 @click.option("--seed", type=int, default=0)
-def train(data: str, output: str, epochs: int, loss: str, network: str, seed: int) -> None:
+def train(data: str, output: str, seed: int, **chosen: Any) -> None:
     """Train a network; a second run goes on from the checkpoint."""
+    from mlnegf.learning.networks import save
+    from mlnegf.warmstart import dataset, objective, samples
+    from mlnegf.warmstart.learned import FILE
+    from mlnegf.warmstart.trained_range import describe
+
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     splits = dataset.split(dataset.cases(data))
     training, validation = ([case.sample() for case in part] for part in (splits.training, splits.validation))
-    settings = Settings(
-        epochs, loss=loss, network=network, seed=seed, checkpoint=str(folder / "checkpoint.safetensors")
-    )
-    trained = fit(training, validation, settings)
-    median = float(np.median(potential_error(trained.model, validation).largest))
+    given = {name: value for name, value in chosen.items() if value is not None}
+    settings = objective.Settings(**given, seed=seed, checkpoint=str(folder / "checkpoint.safetensors"))
+    trained = objective.train(training, validation, settings)
+    median = float(np.median(objective.potential_error(trained.model, validation).largest))
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    card = describe(training, START, f"{len(training)} cases in {data}") | origin
+    card = describe(training, samples.START, f"{len(training)} cases in {data}") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
     card["largest_error"] = f"{median:.6f}"
     save(folder / FILE, trained.model, card)
@@ -199,7 +236,7 @@ def train(data: str, output: str, epochs: int, loss: str, network: str, seed: in
 @click.option("--parts", default="unseen_bias,unseen_device")
 @_tolerance
 @_workers
-@click.option("--figure", type=click.Path(dir_okay=False), help="draw the table into this file as well")
+@_figure("the table")
 def benchmark(
     data: str,
     output: str,
@@ -212,8 +249,10 @@ def benchmark(
     figure: str | None,
 ) -> None:
     """Compare guesses and schemes on held-out cases, and count everything."""
+    from mlnegf.warmstart import comparison, dataset, scores
+
     splits = dataset.split(dataset.cases(data))
-    runs = judging.compare(
+    runs = comparison.compare(
         splits,
         output,
         guesses.split(","),
@@ -232,8 +271,7 @@ def benchmark(
             f"{row['seconds']:5.2f} s ({row['seconds_95']:5.2f} s)"
         )
     if figure:
-        from mlnegf import plots
-
+        plots = _plots()
         plots.save(plots.comparison(runs), figure)
 
 

@@ -3,6 +3,9 @@
 import json
 import shlex
 import shutil
+import subprocess
+import sys
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +16,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import mlnegf
-from mlnegf import Device, LearnedGuess
+from mlnegf import Device, LearnedGuess, Region, _options
 from mlnegf.__main__ import main
+from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.warmstart import dataset
 from mlnegf.warmstart.comparison import read
 from mlnegf.warmstart.dataset import Profile
@@ -69,7 +73,131 @@ def test_solve_answers_in_json(device: Device) -> None:
     assert answer["converged"] is True
     assert answer["current"] == pytest.approx(solution.current, rel=1e-6)
     assert answer["work"]["charge_evaluations"] == solution.negf_solves
-    assert Device(**{**answer["device"], "spacing": tuple(answer["device"]["spacing"])}) == device
+    assert Device.from_dict(answer["device"]) == device
+    assert answer["grid"]["cells"] == list(device.grid.shape)
+    assert (answer["grid"]["source_length"], answer["grid"]["gate_length"]) == (5.0, 6.0)
+
+
+def test_a_gate_of_any_length_is_solved_and_its_grid_said() -> None:
+    result = run("solve", *TINY, *BIAS, "--gate-length", 6.3)
+    assert result.exit_code == 0
+    dx = 6.3 / 13
+    assert f"grid  33 × 10 × 10 cells of at most {dx:.4g} × 0.5 × 0.5 nm; " in result.stdout
+    assert f"along x source {10 * dx:.4g}, gate 6.3, drain {10 * dx:.4g} nm" in result.stdout
+
+
+TOML = """
+gate_length = 6
+width = 3.0
+source_length = 5.0
+drain_length = 5.0
+cross_section = [[true, true, true, true], [false, true, true, false]]
+orientation = [[1, 1, 0], [0, 0, 1]]
+spacing = [0.5, 0.5, 0.5]
+regions = [{ material = "hafnium dioxide", x = [5.0, 11.0] }]
+"""
+
+
+def test_a_device_is_read_from_a_file(tmp_path: Path) -> None:
+    """TOML or JSON, masks, orientation and regions included; options given as well win."""
+    toml, as_json = tmp_path / "device.toml", tmp_path / "device.json"
+    toml.write_text(TOML)
+    expected = Device(
+        gate_length=6.0,
+        width=3.0,
+        source_length=5.0,
+        drain_length=5.0,
+        cross_section=((True,) * 4, (False, True, True, False)),
+        orientation=((1, 1, 0), (0, 0, 1)),
+        spacing=(0.5, 0.5, 0.5),
+        regions=(Region("hafnium dioxide", x=(5.0, 11.0)),),
+        doping=2e20,
+    )
+    as_json.write_text(json.dumps(expected.to_dict()))
+    first = run("solve", "--device", toml, "--doping", 2e20, *BIAS, "--json")
+    second = run("solve", "--device", as_json, *BIAS, "--json")
+    answers = [json.loads(result.stdout) for result in (first, second)]
+    assert [Device.from_dict(answer["device"]) for answer in answers] == [expected, expected]
+    assert answers[0]["current"] == answers[1]["current"] == pytest.approx(mlnegf.solve(expected, 0.3, 0.1).current)
+
+
+def test_an_option_can_be_the_default_and_still_win(tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    path.write_text(json.dumps({"penetration": True, "polarity": "p", "width": 4.0}))
+    parameters = {"file": str(path), "penetration": False, "polarity": "n", "width": 6.0, "spacing": None}
+    assert _options.device(parameters) == Device()
+    assert parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("d.toml", "gate_lenght = 9.0", "Device: gate_lenght = [9.0], expected only ['cross_section', "),
+        ("d.toml", "gate_length = true", "gate_length = True, expected a positive"),
+        ("d.toml", "regions = [{ x = [0, 1] }]", "regions = [{'x': [0, 1]}], expected a tuple"),
+        ("d.toml", "width = ", "d.toml: not a whole TOML file"),
+        ("d.json", "{", "d.json: not a whole JSON file"),
+        ("d.json", "[1, 2]", "d.json: holds a list, expected parameters by name"),
+        ("d.yaml", "width: 3", "the name ends in '.yaml', expected one of ['.json', '.toml']"),
+    ],
+)
+@pytest.mark.parametrize("command", [["solve", *BIAS], ["sweep"], ["generate", "--output", "nowhere"]])
+def test_a_bad_device_file_is_named(command: list[str], tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    result = run(*command, "--device", tmp_path / name)
+    assert result.exit_code == 2
+    assert words in result.stderr.replace("\n", " ")
+    assert result.stdout == ""
+
+
+def test_every_parameter_of_one_value_has_an_option() -> None:
+    command = main.commands["solve"]
+    options = {parameter.name for parameter in command.params}
+    assert {field.name for field in fields(Device)} - options == {"orientation", "regions"}
+
+
+def test_solve_draws_a_figure(tmp_path: Path) -> None:
+    result = run("solve", *TINY, *BIAS, "--figure", tmp_path / "solution.png")
+    assert result.exit_code == 0
+    with Image.open(tmp_path / "solution.png") as image:
+        assert image.format == "PNG"
+
+
+LOADED = "import sys; from mlnegf.__main__ import main; main({}, standalone_mode=False); print('|', *sys.modules)"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import sys, mlnegf; print('|', *sys.modules)", {"torch", "scipy", "xarray", "matplotlib", "click"}),
+        (LOADED.format(["--help"]), {"torch", "scipy", "xarray", "matplotlib", "mlnegf.nanosheet"}),
+        (LOADED.format(["--version"]), {"torch", "scipy", "xarray", "matplotlib", "mlnegf.nanosheet"}),
+        (LOADED.format(["solve", "--help"]), {"xarray", "matplotlib", "mlnegf.learning", "mlnegf.warmstart"}),
+        (LOADED.format(["benchmark", "--help"]), {"torch", "scipy", "xarray", "matplotlib", "mlnegf.nanosheet"}),
+    ],
+)
+def test_help_loads_only_what_it_lists(code: str, absent: set[str]) -> None:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.rpartition("|")[2].split())
+    assert "mlnegf" in loaded
+    assert loaded & absent == set()
+
+
+@pytest.mark.parametrize("error", [PoissonError("no step"), ValueError("no\n step"), MemoryError("no step")])
+def test_an_error_of_the_solver_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(mlnegf, "solve", fail)
+    result = run("solve", *TINY, *BIAS)
+    assert result.exit_code == 2
+    assert "Error: no step\n" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlnegf, "solve", lambda *_: {}["absent"])
+    assert isinstance(run("solve", *TINY, *BIAS).exception, KeyError)
 
 
 def test_warnings_go_to_stderr() -> None:
@@ -99,9 +227,17 @@ def test_an_unconverged_solve_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> 
         (["solve", *TINY, "--gate", 0.3], "Missing option '--drain'"),
         (["sweep", *TINY, "--gates", "1:2"], "--gates '1:2', expected first:last:count"),
         (["sweep", *TINY, "--drains", "0.1;0.2"], "--drains '0.1;0.2', expected first:last:count"),
-        (["sweep", *TINY, "--gates", "0:1:0"], "array of shape (0,)', expected a list"),
+        (["sweep", *TINY, "--gates", "0:1:0"], "--gates '0:1:0': a count of 0, expected 1 to 10000"),
+        (["sweep", *TINY, "--gates", "0:1:-2"], "--gates '0:1:-2': a count of -2, expected 1 to 10000"),
+        (["sweep", *TINY, "--gates", "0:1:2000000000"], "a count of 2000000000, expected 1 to 10000"),
+        (["solve", *BIAS, "--gate-length", 1e9], "gate_length = 1000000000.0, expected nm, at most 10000"),
+        (["solve", *BIAS, "--spacing", 1e-9], "spacing = (1e-09, 1e-09, 1e-09), expected larger cells"),
+        (["solve", *BIAS, "--spacing", "0.5,0.5"], "spacing = (0.5, 0.5), expected three cell sizes"),
+        (["solve", *BIAS, "--spacing", "fine"], "--spacing 'fine', expected one number or dx,dy,dz"),
+        (["solve", *TINY, *BIAS, "--figure", "out.pdf"], "'--figure': 'out.pdf', expected a name that ends in .png"),
+        (["solve", *TINY, *BIAS, "--device", "absent.toml"], "'--device': File 'absent.toml' does not exist"),
         (["sweep", *TINY, "--guess", "nonsense"], "guess = 'nonsense', expected one of"),
-        (["generate", "--profile", "huge", "--output", "nowhere"], "'--profile': 'huge' is not one of"),
+        (["generate", "--profile", "huge", "--output", "nowhere"], "profile = 'huge', expected one of"),
         (["generate", "--output", "nowhere", "--workers", 0], "'--workers': 0 is not in the range"),
         (["train", "--data", "absent", "--output", "nowhere"], "'--data': Directory 'absent' does not exist"),
         (["benchmark", "--data", "absent", "--output", "nowhere"], "'--data': Directory 'absent' does not exist"),
@@ -155,6 +291,13 @@ def test_sweep_writes_netcdf(tmp_path: Path) -> None:
     assert table["gate"].attrs["units"] == "V"
 
 
+def test_sweep_draws_a_figure(tmp_path: Path) -> None:
+    result = run("sweep", *TINY, "--gates", "0.1,0.2", "--drains", "0.1", "--figure", tmp_path / "transfer.png")
+    assert result.exit_code == 0
+    with Image.open(tmp_path / "transfer.png") as image:
+        assert image.format == "PNG"
+
+
 def test_an_unconverged_sweep_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlnegf, "sweep", partial(mlnegf.sweep, max_solves=1))
     result = run("sweep", *TINY, "--gates", "0.3", "--drains", "0.1", "--guess", "semiclassical")
@@ -167,6 +310,16 @@ def test_generate_fills_a_folder(small: Profile, tmp_path: Path) -> None:
     assert [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")] == [
         (small.devices[0], gate) for gate in small.gates
     ]
+
+
+def test_generate_takes_the_device_of_a_file(small: Profile, tmp_path: Path, device: Device) -> None:
+    other = replace(device, width=2.5)
+    (tmp_path / "device.json").write_text(json.dumps(other.to_dict()))
+    options = ["--profile", "reduced", "--device", tmp_path / "device.json", "--workers", 1]
+    result = run("generate", *options, "--output", tmp_path / "data")
+    assert result.exit_code == 0
+    found = [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")]
+    assert found == [(other, gate) for gate in small.gates]
 
 
 def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """What the README says its ten lines print is what they print."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
+
+import mlnegf
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -24,3 +27,11 @@ def test_the_ten_lines_do_what_is_said_of_them() -> None:
     assert (cold.negf_solves, learned.negf_solves) == (int(said[1]), int(said[4]))
     assert f"{1e6 * cold.current:.2f}" == said[2]
     assert f"{1e3 * cold.error_estimate:.2f}" == said[3]
+
+
+def test_the_file_of_a_device_is_one() -> None:
+    found = re.search(r"```toml\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found
+    device = mlnegf.Device.from_dict(tomllib.loads(found.group(1)))
+    assert (device.gate_length, device.width) == (9.3, 5.0)
+    assert device.grid.permittivity.max() == 22.0

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "plots": BASE | {"learning", "nanosheet", "scf", "warmstart"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
-    "__main__": BASE | {"learning", "nanosheet", "scf", "warmstart", "plots"},
+    "_options": BASE | {"learning", "nanosheet", "scf", "warmstart"},
+    "__main__": BASE | {"_options", "learning", "nanosheet", "scf", "warmstart", "plots"},
 }
 
 

@@ -39,6 +39,13 @@ def test_current_sums_to_the_current(found: Spectrum, solution: Solution) -> Non
     assert summed(found.current) == pytest.approx(solution.current, rel=1e-4)
 
 
+def test_the_energies_chosen_hold_all_of_the_current(solution: Solution) -> None:
+    chosen = spectrum(solution)
+    assert np.trapezoid(chosen.current, chosen.energy) == pytest.approx(solution.current, rel=5e-3)
+    assert chosen.energy[0] < chosen.edges.min()
+    assert chosen.current[-1] < 1e-3 * chosen.current.max()
+
+
 def test_the_source_is_neutral(found: Spectrum, device: Device) -> None:
     donors = device.donors * device.width * device.thickness
     assert summed(found.electrons)[0] == pytest.approx(donors, rel=0.02)

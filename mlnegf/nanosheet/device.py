@@ -96,10 +96,15 @@ class Device:
             object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
         object.__setattr__(self, "orientation", _orientation(self.orientation))
         object.__setattr__(self, "regions", as_regions(self.regions))
+        self._check_numbers()
+        self._check_names()
+        self._check_materials()
+        self._check_cells()
+
+    def _check_numbers(self) -> None:
         for name in (*LENGTHS, "doping", "temperature"):
             value = getattr(self, name)
             _require(is_finite(value) and value > 0, name, value, "a positive, finite number")
-            object.__setattr__(self, name, float(value))
         for name in LENGTHS:
             _require(getattr(self, name) <= LONGEST, name, getattr(self, name), f"nm, at most {LONGEST:g}")
         _require(1e17 <= self.doping <= 5e20, "doping", self.doping, "donors per cm³ between 1e17 and 5e20")
@@ -115,6 +120,18 @@ class Device:
             self.work_function,
             "electronvolts between 2 and 7, or None for the affinity",
         )
+        dx, free = self.spacing[0], self.mean_free_path
+        _require(
+            free is None or (is_finite(free) and free >= 4 * dx),
+            "mean_free_path",
+            free,
+            f"nm, at least 4 cells of spacing[0] = {dx} nm, or None for ballistic contacts",
+        )
+        for name in (*LENGTHS, "doping", "temperature", "work_function", "mean_free_path"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(given))
+
+    def _check_names(self) -> None:
         _require(
             as_mask(self.cross_section) is not None
             or (isinstance(self.cross_section, str) and self.cross_section in CROSS_SECTIONS),
@@ -130,6 +147,8 @@ class Device:
             value = getattr(self, name)
             known = isinstance(value, str) and value in MATERIALS
             _require(known, name, value, f"one of {sorted(MATERIALS)}")
+
+    def _check_materials(self) -> None:
         _require(bool(self.valleys), "semiconductor", self.semiconductor, "a material with valleys, not an insulator")
         _require(
             not self.penetration or not self.bands(MATERIALS[self.oxide]),
@@ -145,16 +164,9 @@ class Device:
                 region.material,
                 f"an insulator, or a semiconductor with the masses of {self.semiconductor}: masses change nowhere",
             )
+
+    def _check_cells(self) -> None:
         dx, dy, dz = self.spacing
-        _require(
-            self.mean_free_path is None or (is_finite(self.mean_free_path) and self.mean_free_path >= 4 * dx),
-            "mean_free_path",
-            self.mean_free_path,
-            f"nm, at least 4 cells of spacing[0] = {dx} nm, or None for ballistic contacts",
-        )
-        for name in ("work_function", "mean_free_path"):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, float(given))
         for name in ("gate_length", "source_length", "drain_length"):
             value = getattr(self, name)
             _require(value >= 1.99 * dx, name, value, f"at least 2 cells of spacing[0] = {dx} nm; refine spacing")

@@ -1,4 +1,4 @@
-"""Self-energy of any lead, from both of its surfaces at once: by decimation, checked, and by its modes where that fails.
+"""Self-energy of any lead, from both surfaces at once: by decimation, checked, and by its modes where that fails.
 
 With τ = t − E o between a cell and the next one to the right, and A = E s − h,
 
