@@ -142,7 +142,7 @@ def test_a_label_is_the_solution(case: Case) -> None:
 
 
 def test_the_first_iteration_is_one_solve_of_the_start(case: Case) -> None:
-    problem, sample, grid = Problem(case.device, case.gate, case.drain), case.sample(), case.device.grid
+    problem, sample, grid = Problem.of(case.device, case.gate, case.drain), case.sample(), case.device.grid
     point = problem.evaluate(Semiclassical()(problem).potential)
     box = (slice(None), *grid.box)
     # Stored in single precision.

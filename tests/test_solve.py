@@ -9,10 +9,11 @@ import pytest
 import mlnegf
 from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
+from mlnegf.scf.coupling import coupling
 from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Start
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import SCHEMES, Newton
-from mlnegf.scf.solve import Solution, coupling, solve
+from mlnegf.scf.solve import Solution, solve
 from mlnegf.scf.sweep import continuation, neighbours
 
 DEVICE = Device(width=4.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.25, 0.5, 0.5))
@@ -58,14 +59,14 @@ def test_newton_is_quadratic(references: dict[tuple[float, float], Solution]) ->
 
 def test_potential_charge_and_current_belong_to_one_solve() -> None:
     solution = solve(DEVICE, 0.3, 0.5)
-    again = Problem(DEVICE, 0.3, 0.5).evaluate(DEVICE.grid.fold(solution.potential)).charge
+    again = Problem.of(DEVICE, 0.3, 0.5).evaluate(DEVICE.grid.fold(solution.potential)).charge
     assert np.allclose(DEVICE.grid.unfold(again.density) / 1e-21, solution.charge, rtol=1e-10)
     assert again.current == pytest.approx(solution.current, rel=1e-10)
     assert solution.charge.shape == solution.potential.shape == DEVICE.grid.shape
 
 
 def test_work_is_counted() -> None:
-    problem = Problem(DEVICE, 0.3, 0.5)
+    problem = Problem.of(DEVICE, 0.3, 0.5)
     point = problem.evaluate(problem.semiclassical())
     before = problem.work.poisson_solves
     point.correct(1e-2)
@@ -109,7 +110,7 @@ class Misled:
 
     def __call__(self, problem: Problem) -> Start:
         point = problem.evaluate(problem.semiclassical())
-        return Start(point.potential + np.linspace(-0.3, 0.3, len(point.potential))[:, None], seen=point)
+        return Start(point.potential + np.linspace(-0.3, 0.3, len(point.potential))[:, None], evaluated=point)
 
 
 def test_a_guess_worse_than_what_it_read_is_dropped_and_charged() -> None:
@@ -135,7 +136,7 @@ class Reader:
 
     def __call__(self, problem: Problem) -> Start:
         point = problem.evaluate(problem.semiclassical())
-        return Start(point.potential, "nothing better was found", seen=point)
+        return Start(point.potential, "nothing better was found", evaluated=point)
 
 
 def test_a_guess_that_falls_back_on_what_it_read_pays_once() -> None:
@@ -206,12 +207,12 @@ def test_a_solution_of_another_grid_is_refused() -> None:
 
 def test_extrapolation_is_a_line_through_two_biases(references: dict[tuple[float, float], Solution]) -> None:
     first, second = references[0.6, 0.05], references[0.6, 0.6]
-    start = ExtrapolatedBias(first, second)(Problem(DEVICE, 0.6, 0.875)).potential
+    start = ExtrapolatedBias(first, second)(Problem.of(DEVICE, 0.6, 0.875)).potential
     expected = second.potential + 0.5 * (second.potential - first.potential)
     assert np.allclose(start, DEVICE.grid.fold(expected))
     with pytest.raises(ValueError, match="two different biases"):
-        ExtrapolatedBias(first, first)(Problem(DEVICE, 0.6, 0.7))
-    assert np.allclose(PreviousBias(first)(Problem(DEVICE, 0.6, 0.1)).potential, DEVICE.grid.fold(first.potential))
+        ExtrapolatedBias(first, first)(Problem.of(DEVICE, 0.6, 0.7))
+    assert np.allclose(PreviousBias(first)(Problem.of(DEVICE, 0.6, 0.1)).potential, DEVICE.grid.fold(first.potential))
 
 
 def test_sweep_is_labelled_and_follows_the_biases() -> None:

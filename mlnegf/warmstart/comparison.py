@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from mlnegf._common import __version__, require, write_whole
 from mlnegf.learning.weights import Location
-from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.guesses import ExtrapolatedBias, Flat, Guess, PreviousBias, Semiclassical
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import solve
@@ -90,8 +91,8 @@ def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Solved]
         return ExtrapolatedBias(known[0].solved(), known[1].solved())
 
     return {
-        "flat": lambda case, solved: GUESSES["flat"],
-        "semiclassical": lambda case, solved: GUESSES["semiclassical"],
+        "flat": lambda case, solved: Flat(),
+        "semiclassical": lambda case, solved: Semiclassical(),
         "previous": previous,
         "extrapolated": extrapolated,
         "learned": lambda case, solved: _weights(weights),
@@ -180,13 +181,12 @@ def judge(
     reference = case.solved()
     known = named_guesses(weights)
     # What a device needs once, its operators and multigrid, is charged to none of them.
-    Problem(case.device, case.gate, case.drain).semiclassical()
+    equations = Equations.of(case.device, FILLING)
+    Problem.of(equations, case.gate, case.drain).semiclassical()
     runs = []
     for guess, scheme in wanted:
         start = known[guess](case, solved)
-        solution = solve(
-            case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance, filling=FILLING
-        )
+        solution = solve(equations, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance)
         true_error = float(abs(solution.potential - reference.potential).max())
         true_current_error = abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)
         if not solution.converged:
@@ -196,9 +196,7 @@ def judge(
         elif true_error <= ELSEWHERE:
             outcome = "missed"
         else:
-            on = solve(
-                case.device, case.gate, case.drain, solution.potential, "newton", tolerance / 100, filling=FILLING
-            )
+            on = solve(equations, case.gate, case.drain, solution.potential, "newton", tolerance / 100)
             stays = on.converged and abs(on.potential - solution.potential).max() <= tolerance
             outcome = "wrong branch" if stays else "false certificate"
         runs.append(
@@ -216,7 +214,7 @@ def judge(
                 true_error=true_error,
                 estimated_current_error=solution.current_error,
                 true_current_error=true_current_error,
-                fallback=any("guess" in warning for warning in solution.warnings),
+                fallback=not solution.guess_used,
                 current=reference.current,
             )
         )

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from mlnegf._common import Floats, __version__, write_whole
 from mlnegf.nanosheet.device import Device
+from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.solve import Solution
@@ -131,7 +132,8 @@ def _write(path: Path, column: Sequence[Solution], command: str) -> None:
     device, drain = column[0].device, column[0].drain
     grid = device.grid
     inside = (slice(None), *grid.box)
-    firsts = [_first_iteration(device, solution.gate, drain) for solution in column]
+    equations = Equations.of(device, FILLING)
+    firsts = [_first_iteration(equations, solution.gate, drain) for solution in column]
     charges = [solution.charge[inside] * PER_CUBIC_CENTIMETRE for solution in column]
     whole, box = ("gate", "x", "y", "z"), ("gate", "x", "silicon_y", "silicon_z")
     fields: dict[str, Any] = {
@@ -172,7 +174,7 @@ def _write(path: Path, column: Sequence[Solution], command: str) -> None:
     write_whole(path, lambda file: table.to_netcdf(file, engine="h5netcdf", encoding=encoding))
 
 
-def _first_iteration(device: Device, gate: float, drain: float) -> tuple[Floats, Floats]:
-    problem = Problem(device, gate, drain, FILLING)
+def _first_iteration(equations: Equations, gate: float, drain: float) -> tuple[Floats, Floats]:
+    problem = Problem.of(equations, gate, drain)
     point = problem.evaluate(Semiclassical()(problem).potential)
-    return device.grid.unfold(point.potential), device.grid.unfold(point.charge.density)
+    return problem.unfolded(point.potential), problem.device.grid.unfold(point.charge.density)

@@ -1,7 +1,8 @@
 """The learned guess: a network reads the first iteration and says where the last one will be."""
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -10,8 +11,9 @@ import numpy as np
 from mlnegf.learning.networks import Network, load
 from mlnegf.learning.weights import Location
 from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.scf.guesses import Semiclassical, Start
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.guesses import Guess, Semiclassical, Start
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem
 from mlnegf.warmstart.dataset import FILLING, START, FirstIteration
 from mlnegf.warmstart.slices import predict
 from mlnegf.warmstart.trained_range import doubts
@@ -21,7 +23,7 @@ FILE: Final = "autoencoder.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class LearnedGuess:
+class LearnedGuess(Guess, name="learned"):
     """Predicted slices, stitched into a device and turned into a potential by one screened Poisson solve.
 
     It costs the NEGF solve that the network reads, and the solver counts it. Where a case lies outside the training,
@@ -61,6 +63,12 @@ class LearnedGuess:
         return f"{check:08x}"
 
     @classmethod
+    @cache
+    def default(cls) -> "LearnedGuess":
+        """Return the shipped one, loaded once."""
+        return cls.pretrained()
+
+    @classmethod
     def pretrained(cls) -> "LearnedGuess":
         """Load the shipped weights; `mlnegf/weights/README.md` is their card."""
         with resources.as_file(resources.files("mlnegf.warmstart") / "weights" / FILE) as path:
@@ -77,29 +85,30 @@ class LearnedGuess:
         grid, device = problem.device.grid, problem.device
         inside = (slice(None), *grid.box)
         mask = grid.semiconductor[inside[1:]]
-        before = grid.unfold(start.potential)
-        question = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], np.empty(0))
+        before = problem.unfolded(start.potential)
+        question = FirstIteration(device, *problem.bias, grid.x, mask, before[inside], np.empty(0))
         reasons = doubts(self.metadata, question)
         if reasons:
-            return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
+            return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons), used=False)
         # The network reads what its data held: bound states filled by the rule of the data.
-        point = replace(problem, filling=FILLING).evaluate(start.potential)
+        point = problem.filled(FILLING).evaluate(start.potential)
         seen = Point(problem, point.potential, point.charge) if _same(problem, point) else None
         charge = grid.unfold(point.charge.density)[inside]
-        slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
+        slices = FirstIteration(device, *problem.bias, grid.x, mask, before[inside], charge)
         charge, potential = predict(self.model, slices)
         if not np.isfinite([charge, potential]).all():
-            return Start(start.potential, "the learned guess was not used: its prediction is not finite", seen)
+            return Start(start.potential, "the learned guess was not used: its prediction is not finite", seen, False)
         about, density = before.copy(), np.zeros(grid.shape)
         about[inside] = np.where(mask, potential, about[inside])
         density[inside] = charge
         try:
-            return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=seen)
+            return Start(problem.exponential(grid.fold(density), problem.folded(about)), evaluated=seen)
         except PoissonError as error:
             words = f"the learned guess was not used: no potential fits its prediction ({error})"
-            return Start(start.potential, words, seen)
+            return Start(start.potential, words, seen, used=False)
 
 
 def _same(problem: Problem, point: Point) -> bool:
     """Whether the charge at a point is also that of the problem's own rule for bound states."""
-    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.bound.mode))
+    equations = problem.equations
+    return equations.modes == "uncoupled" and (equations.filling == FILLING or not len(point.charge.bound.mode))
