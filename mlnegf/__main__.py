@@ -88,7 +88,7 @@ _profile = click.option("--profile", type=click.Choice(list(dataset.PROFILES)), 
 @_device_options
 @click.option("--gate", type=float, required=True, help="V")
 @click.option("--drain", type=float, required=True, help="V")
-@click.option("--guess", default="semiclassical", help=", ".join([*GUESSES, "learned"]))
+@click.option("--guess", default="semiclassical", help=", ".join(GUESSES))
 @_scheme
 @_tolerance
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
@@ -114,7 +114,7 @@ def solve(gate: float, drain: float, guess: str, scheme: str, tolerance: float, 
 @_device_options
 @click.option("--gates", default="0.05:0.8:9", help="V: first:last:count, or a,b,c")
 @click.option("--drains", default="0.05,0.7", help="V: likewise")
-@click.option("--guess", default="extrapolated", help=", ".join(["previous", *GUESSES, "learned"]))
+@click.option("--guess", default="extrapolated", help=", ".join(["previous", *GUESSES]))
 @_scheme
 @_tolerance
 @click.option("--output", type=click.Path(dir_okay=False), help="netCDF file")

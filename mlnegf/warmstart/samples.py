@@ -9,8 +9,10 @@ from typing import Final
 
 from mlnegf._common import Bools, Floats
 from mlnegf.nanosheet.device import Device
+from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Semiclassical
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
@@ -43,9 +45,8 @@ class BiasedDevice:
     @classmethod
     def at(cls, problem: Problem) -> "BiasedDevice":
         """Say which device at which bias a problem is about."""
-        device, grid = problem.device, problem.device.grid
-        gate, drain = device.mirror * problem.gate, device.mirror * problem.drain
-        return BiasedDevice(device, gate, drain, grid.x, grid.semiconductor[grid.box])
+        grid = problem.device.grid
+        return BiasedDevice(problem.device, *problem.bias, grid.x, grid.semiconductor[grid.box])
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,11 @@ class FirstIteration(BiasedDevice):
     @classmethod
     def of(cls, point: Point) -> "FirstIteration":
         """Read a potential and its charge off one NEGF solve."""
-        device = point.problem.device
-        box = (slice(None), *device.grid.box)
-        potential, charge = (device.grid.unfold(field)[box] for field in (point.potential, point.charge.density))
+        problem, grid = point.problem, point.problem.device.grid
+        box = (slice(None), *grid.box)
+        potential, charge = problem.unfolded(point.potential), grid.unfold(point.charge.density)
         return FirstIteration(
-            **vars(BiasedDevice.at(point.problem)), first_potential=device.mirror * potential, first_charge=charge
+            **vars(BiasedDevice.at(problem)), first_potential=potential[box], first_charge=charge[box]
         )
 
     def answered(self, solution: Solution) -> "Sample":
@@ -93,12 +94,7 @@ class Sample(FirstIteration):
     charge: Floats
 
 
-def own_problem(device: Device, gate: float, drain: float) -> Problem:
-    """Pose the problem whose first iteration a network reads; the bias is the device's own, V."""
-    return Problem(device, device.mirror * gate, device.mirror * drain, FILLING)
-
-
-def first_iteration(device: Device, gate: float, drain: float) -> FirstIteration:
-    """Solve once, from the semiclassical start; the bias is the device's own, V."""
-    problem = own_problem(device, gate, drain)
+def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
+    """Solve once, from the semiclassical start, with bound states filled by `FILLING`; the bias is the device's, V."""
+    problem = Problem.of(device, gate, drain, FILLING)
     return FirstIteration.of(problem.evaluate(Semiclassical()(problem).potential))
