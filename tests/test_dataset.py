@@ -291,7 +291,8 @@ def test_unseen_devices_lie_within_the_known_ones(name: str) -> None:
 
 
 def test_the_files_say_what_is_kept_for_testing(data: Path, profile: Profile) -> None:
-    parts = {case.device: read(case.path).attrs["part"] for case in cases(data)}
+    origins = [read(path).attrs for path in files(data)]
+    parts = {Device.from_dict(json.loads(origin["device"])): origin["part"] for origin in origins}
     assert parts == {
         **dict.fromkeys(profile.devices, "known"),
         **dict.fromkeys(profile.unseen, "unseen"),

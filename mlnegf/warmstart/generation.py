@@ -56,11 +56,12 @@ def generate(
     for path, (device, _) in zip(paths, profile.columns(), strict=True):
         if path.exists():
             _require_same(path, profile, device)
+    wanted = [device for path, (device, _) in zip(paths, profile.columns(), strict=True) if not path.exists()]
     # The largest device first: it is the last to finish.
-    devices = tuple(sorted(profile.everyone, key=lambda device: -device.width * device.length))
+    devices = sorted(dict.fromkeys(wanted), key=lambda device: -device.width * device.length)
     workers = min(workers or os.cpu_count() or 1, len(devices))
     with tqdm(total=len(paths), unit="column", desc="generating", disable=not progress) as bar:
-        if workers == 1:
+        if workers <= 1:
             for device in devices:
                 for _ in _sweep(device, profile, output, command):
                     _show(bar, paths)

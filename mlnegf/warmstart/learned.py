@@ -96,28 +96,26 @@ class LearnedGuess(Guess, name="learned"):
             return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons), used=False)
         # The network reads what its data held: bound states filled by the rule of the data.
         point = problem.filled(FILLING).evaluate(start.potential)
-        seen = Point(problem, point.potential, point.charge) if _same(problem, point) else None
+        read = Point(problem, point.potential, point.charge) if _same(problem, point) else None
         charge, potential = predict(self.model, FirstIteration.of(point))
         if not np.isfinite([charge, potential]).all():
-            return Start(
-                start.potential, "the learned guess was not used: its prediction is not finite", seen, used=False
-            )
+            return Start(start.potential, "the learned guess was not used: its prediction is not finite", read, False)
         density, about = _stitched(point, charge, potential)
         try:
-            return Start(problem.exponential(density, about), evaluated=seen)
+            return Start(problem.exponential(density, about), evaluated=read)
         except PoissonError as error:
             words = f"the learned guess was not used: no potential fits its prediction ({error})"
-            return Start(start.potential, words, seen, used=False)
+            return Start(start.potential, words, read, used=False)
 
 
 def _stitched(point: Point, charge: Floats, potential: Floats) -> tuple[Floats, Floats]:
     """Put a prediction for the silicon into the device, folded, in the picture of `Problem`: density and potential."""
     problem, grid = point.problem, point.problem.device.grid
     inside = (slice(None), *grid.box)
-    density, about = np.zeros(grid.shape), grid.unfold(point.potential)
+    density, about = np.zeros(grid.shape), problem.unfolded(point.potential)
     density[inside] = charge
-    about[inside] = np.where(grid.semiconductor[grid.box], problem.own(potential), about[inside])
-    return grid.fold(density), grid.fold(about)
+    about[inside] = np.where(grid.semiconductor[grid.box], potential, about[inside])
+    return grid.fold(density), problem.folded(about)
 
 
 def _same(problem: Problem, point: Point) -> bool:

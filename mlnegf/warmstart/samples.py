@@ -45,8 +45,8 @@ class BiasedDevice:
     @classmethod
     def at(cls, problem: Problem) -> "BiasedDevice":
         """Say which device at which bias a problem is about."""
-        device, grid = problem.device, problem.device.grid
-        return BiasedDevice(device, *problem.bias, grid.x, grid.semiconductor[grid.box])
+        grid = problem.device.grid
+        return BiasedDevice(problem.device, *problem.bias, grid.x, grid.semiconductor[grid.box])
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,11 @@ class FirstIteration(BiasedDevice):
     @classmethod
     def of(cls, point: Point) -> "FirstIteration":
         """Read a potential and its charge off one NEGF solve."""
-        device = point.problem.device
-        box = (slice(None), *device.grid.box)
-        potential, charge = (device.grid.unfold(field)[box] for field in (point.potential, point.charge.density))
+        problem, grid = point.problem, point.problem.device.grid
+        box = (slice(None), *grid.box)
+        potential, charge = problem.unfolded(point.potential), grid.unfold(point.charge.density)
         return FirstIteration(
-            **vars(BiasedDevice.at(point.problem)), first_potential=point.problem.own(potential), first_charge=charge
+            **vars(BiasedDevice.at(problem)), first_potential=potential[box], first_charge=charge[box]
         )
 
     def answered(self, solution: Solution) -> "Sample":
@@ -95,6 +95,6 @@ class Sample(FirstIteration):
 
 
 def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
-    """Solve once, from the semiclassical start; the bias is the device's own, V."""
+    """Solve once, from the semiclassical start, with bound states filled by `FILLING`; the bias is the device's, V."""
     problem = Problem.of(device, gate, drain, FILLING)
     return FirstIteration.of(problem.evaluate(Semiclassical()(problem).potential))
