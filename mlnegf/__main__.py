@@ -186,14 +186,20 @@ def sweep(
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
 @_workers
 def generate(profile: str, file: str | None, output: str, workers: int | None) -> None:
-    """Solve every device of a profile, or the one of a file, at every bias of the profile, into labelled files."""
+    """Solve every device of a profile, or the one of a file, at every bias, into labelled files.
+
+    A file's device is solved at the biases of the profile, of the other sign if it is p-type.
+    """
     from mlnegf.warmstart.dataset import PROFILES
     from mlnegf.warmstart.generation import generate
 
     require(profile in PROFILES, "profile", profile, f"one of {sorted(PROFILES)}", "generate")
     chosen = PROFILES[profile]
     if file:
-        chosen = replace(chosen, devices=(options.device({"file": file}),), unseen=())
+        device = options.device({"file": file})
+        sign = 1 if device.polarity == "n" else -1
+        gates, drains = (tuple(sign * voltage for voltage in side) for side in (chosen.gates, chosen.drains))
+        chosen = replace(chosen, devices=(device,), unseen=(), gates=gates, drains=drains)
     generate(chosen, output, _command(), workers)
 
 
@@ -209,6 +215,7 @@ def train(data: str, output: str, seed: int, **chosen: Any) -> None:
     from mlnegf.learning.networks import save
     from mlnegf.warmstart import dataset, objective
     from mlnegf.warmstart.learned import FILE
+    from mlnegf.warmstart.samples import START
     from mlnegf.warmstart.trained_range import describe
 
     folder = Path(output)
@@ -220,7 +227,7 @@ def train(data: str, output: str, seed: int, **chosen: Any) -> None:
     trained = objective.train(training, validation, settings)
     median = float(np.median(objective.potential_error(trained.model, validation).largest))
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    card = describe(training, dataset.START, f"{len(training)} cases in {data}") | origin
+    card = describe(training, START, f"{len(training)} cases in {data}") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
     card["largest_error"] = f"{median:.6f}"
     save(folder / FILE, trained.model, card)

@@ -1,4 +1,4 @@
-"""Figures behind sliders: alive in a static page without kernel or network, and in JupyterLab."""
+"""Figures behind sliders, and tables: alive in a static page without kernel or network, and in JupyterLab."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -41,6 +42,56 @@ def _png(frame: Frame) -> bytes:
 def _subscripts(name: str) -> str:
     """HTML of a name in which ``V_G`` carries its subscript."""
     return re.sub(r"_(\w+)", r"<sub>\1</sub>", escape(name))
+
+
+class Table:
+    """Rows of named cells: a table on a page, aligned columns where there is only text.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        One cell for each column name, the same names in every row. Numbers that are not whole are shown to `digits`
+        significant ones; a number is aligned to the right.
+    caption : str, optional
+        Text above the table.
+    digits : int, optional
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, object]], caption: str = "", digits: int = 3) -> None:
+        self.caption, self.names = caption, list(rows[0]) if rows else []
+        if not rows or any(list(row) != self.names for row in rows):
+            raise ValueError(f"Table: rows = {list(rows)!r}, expected one row or more, the same columns in each.")
+        self.cells = [[self._text(value, digits) for value in row.values()] for row in rows]
+        values = [[row[name] for row in rows] for name in self.names]
+        self.right = [all(isinstance(value, (int, float)) for value in column) for column in values]
+
+    @staticmethod
+    def _text(value: object, digits: int) -> str:
+        if isinstance(value, float):
+            return ("−∞" if value < 0 else "∞") if math.isinf(value) else f"{value:.{digits}g}"
+        return str(value)
+
+    def _repr_html_(self) -> str:
+        """Return a plain HTML table."""
+        styles = ["text-align:right" if right else "text-align:left" for right in self.right]
+
+        def line(tag: str, cells: Sequence[str]) -> str:
+            inside = "".join(f'<{tag} style="{s}">{escape(c)}</{tag}>' for s, c in zip(styles, cells, strict=True))
+            return f"<tr>{inside}</tr>"
+
+        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        body = "".join(line("td", row) for row in self.cells)
+        return f"<table>{caption}<thead>{line('th', self.names)}</thead><tbody>{body}</tbody></table>"
+
+    def __repr__(self) -> str:
+        """Aligned columns under their names."""
+        lines = [self.names, *self.cells]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        aligned = [
+            "  ".join(f"{cell:{'>' if right else '<'}{width}}" for cell, right, width in row).rstrip()
+            for row in (zip(line, self.right, widths, strict=True) for line in lines)
+        ]
+        return "\n".join([self.caption, *aligned] if self.caption else aligned)
 
 
 class FrameGrid:

@@ -1,6 +1,5 @@
 """A tiny device, data of it and weights trained on them, each made once a session."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from mlnegf import Device, LearnedGuess, Solution, solve
 from mlnegf.learning.networks import save
 from mlnegf.learning.training import Trained
 from mlnegf.warmstart import dataset, generation
-from mlnegf.warmstart.dataset import Case, Profile, Sample, Splits
+from mlnegf.warmstart.dataset import Profile, Splits
 from mlnegf.warmstart.objective import Settings, train
+from mlnegf.warmstart.samples import START, Sample
+from mlnegf.warmstart.storage import Case
 from mlnegf.warmstart.trained_range import describe
 
 matplotlib.use("Agg")
@@ -34,13 +35,10 @@ def solution(device: Device) -> Solution:
 
 
 @pytest.fixture(scope="session")
-def profile(device: Device) -> Iterator[Profile]:
-    """Two devices known and one unseen, entered in `PROFILES`."""
+def profile(device: Device) -> Profile:
+    """Two devices known and one unseen; a profile of the user's own, known to nobody by name."""
     longer, unseen = replace(device, gate_length=7.0), replace(device, width=2.5)
-    tiny = Profile((device, longer), gates=(0.1, 0.3, 0.5), drains=(0.1, 0.4), unseen=(unseen,))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(dataset.PROFILES, "tiny", tiny)
-        yield tiny
+    return Profile((device, longer), gates=(0.1, 0.3, 0.5), drains=(0.1, 0.4), unseen=(unseen,))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +72,7 @@ def trained(training: list[Sample], splits: Splits) -> Trained:
 @pytest.fixture(scope="session")
 def weights(trained: Trained, training: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save(path, trained.model, describe(training, dataset.START, "the tests"))
+    save(path, trained.model, describe(training, START, "the tests"))
     return path
 
 

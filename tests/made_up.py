@@ -1,14 +1,15 @@
-"""Slices and runs without the physics, for what only looks at shapes and numbers."""
+"""Slices and trials without the physics, for what only looks at shapes and numbers."""
 
 import numpy as np
 import torch
 
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.nanosheet.device import Device
-from mlnegf.warmstart.comparison import Run
-from mlnegf.warmstart.dataset import FirstIteration
+from mlnegf.warmstart.comparison import Trial
+from mlnegf.warmstart.samples import FirstIteration
+from mlnegf.warmstart.slices import COUNTS
 
-RUN = Run(
+TRIAL = Trial(
     split="unseen_bias",
     device="3×3 nm, 6 nm gate",
     gate=0.3,
@@ -58,6 +59,6 @@ def make_case(ny: int = 24, nz: int = 12, nx: int = 10, seed: int = 0, ellipse: 
 def shaken(seed: int = 0, **config: int) -> SliceAutoencoder:
     """Return a network whose last layer is no longer zero."""
     torch.manual_seed(seed)
-    model = SliceAutoencoder(**config)
+    model = SliceAutoencoder(**COUNTS, **config)
     torch.nn.init.normal_(model.leave.weight, std=0.05)
     return model

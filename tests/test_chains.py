@@ -6,10 +6,11 @@ import torch
 
 from mlnegf.nanosheet.coupled import _equilibrium, _uniform
 from mlnegf.transport.bound_states import bound_states
-from mlnegf.transport.chains import Chains, hopping_energy, lead, scattering_states
+from mlnegf.transport.chain_lead import ChainLead
+from mlnegf.transport.chains import Chains, chain_states, hopping_energy, resolvent
 from mlnegf.transport.contacts import Contacts
-from mlnegf.transport.equilibrium import charge_of_one, resolvent
-from mlnegf.transport.nonequilibrium import inject
+from mlnegf.transport.equilibrium import equilibrium_charge
+from mlnegf.transport.nonequilibrium import nonequilibrium_charge
 
 SPACING = 0.25
 HOPPING = float(hopping_energy(0.19, SPACING))
@@ -44,7 +45,7 @@ def dense_green(onsite: np.ndarray, energy: float) -> np.ndarray:
     matrix = np.diag(energy - 2 * HOPPING - onsite).astype(complex)
     matrix += HOPPING * (np.eye(sites, k=1) + np.eye(sites, k=-1))
     for end in (0, -1):
-        phase = lead(
+        phase = ChainLead.of(
             torch.tensor([energy - onsite[end]], dtype=torch.float64), torch.tensor([HOPPING], dtype=torch.float64)
         ).phase.numpy()[0]
         matrix[end, end] += HOPPING * phase
@@ -54,9 +55,9 @@ def dense_green(onsite: np.ndarray, energy: float) -> np.ndarray:
 def test_uniform_chain_transmits_everything_in_its_band_and_nothing_outside() -> None:
     inside = np.linspace(1e-6, 4 * HOPPING - 1e-6, 401)
     outside = np.array([-1.0, -1e-3, 4 * HOPPING + 1e-3, 4 * HOPPING + 1.0])
-    states = scattering_states(*chain(np.zeros(60), inside))
+    states = chain_states(*chain(np.zeros(60), inside))
     assert abs(states.transmission - 1).max() < 1e-10
-    assert scattering_states(*chain(np.zeros(60), outside)).transmission.abs().max() == 0.0
+    assert chain_states(*chain(np.zeros(60), outside)).transmission.abs().max() == 0.0
 
 
 @pytest.mark.parametrize("impurity", [-0.7, 0.2, 3.0])
@@ -67,7 +68,7 @@ def test_one_impurity(impurity: float) -> None:
     energy = np.linspace(0.01, 4 * HOPPING - 0.01, 301)
     sine = np.sin(np.arccos(1 - energy / (2 * HOPPING)))
     exact = 4 * HOPPING**2 * sine**2 / (impurity**2 + 4 * HOPPING**2 * sine**2)
-    found = scattering_states(*chain(onsite, energy)).transmission.numpy()
+    found = chain_states(*chain(onsite, energy)).transmission.numpy()
     assert abs(found - exact).max() < 1e-10
 
 
@@ -79,7 +80,7 @@ def test_the_eckart_barrier_is_approached_with_second_order() -> None:
         hopping = float(hopping_energy(mass, spacing))
         x = np.arange(-12, 12 + spacing / 2, spacing)
         onsite = torch.as_tensor(height / np.cosh(x / width) ** 2)[None]
-        found = scattering_states(onsite, *torch.tensor([[hopping], [energy]], dtype=torch.float64)).transmission.item()
+        found = chain_states(onsite, *torch.tensor([[hopping], [energy]], dtype=torch.float64)).transmission.item()
         wave_number = np.sqrt(energy / hopping) / spacing
         strength = 4 * height * width**2 / (hopping * spacing**2) - 1
         rise = np.sinh(np.pi * wave_number * width) ** 2
@@ -89,7 +90,7 @@ def test_the_eckart_barrier_is_approached_with_second_order() -> None:
 
 
 def test_current_is_the_same_through_every_bond() -> None:
-    states = scattering_states(*chain(barrier(), states_energy().numpy()))
+    states = chain_states(*chain(barrier(), states_energy().numpy()))
     bonds = states.bond_current(torch.full((200,), HOPPING, dtype=torch.float64))
     assert (bonds - states.transmission[:, None]).abs().max() < 1e-12
     # Far under the barrier T is 2e-6 and rounding shows; the current, their sum, is the same to far better than 1e-9.
@@ -100,7 +101,7 @@ def test_current_is_the_same_through_every_bond() -> None:
 
 def test_the_spectral_function_is_the_sum_of_both_injected_ones() -> None:
     energies = np.concatenate([np.linspace(-0.29, -0.01, 60), np.linspace(0.001, 2.0, 200)])
-    states = scattering_states(*chain(barrier(), energies))
+    states = chain_states(*chain(barrier(), energies))
     difference = states.density_of_states() - states.left_injected - states.right_injected
     assert difference.abs().max() < 1e-9
 
@@ -109,7 +110,7 @@ def test_everything_agrees_with_a_dense_inverse() -> None:
     onsite = barrier()
     for energy in (-0.2, 0.05, 0.31, 1.5):
         green = dense_green(onsite, energy)
-        states = scattering_states(*chain(onsite, np.array([energy])))
+        states = chain_states(*chain(onsite, np.array([energy])))
         assert np.allclose(states.density_of_states()[0], -2 * green.diagonal().imag, atol=1e-10)
         gammas = [side.gamma.item() for side in (states.left, states.right)]
         assert np.isclose(states.transmission.item(), gammas[0] * gammas[1] * abs(green[0, -1]) ** 2, atol=1e-12)
@@ -118,7 +119,7 @@ def test_everything_agrees_with_a_dense_inverse() -> None:
 
 def test_gamma_is_twice_the_imaginary_self_energy() -> None:
     energy = torch.linspace(-0.5, 4 * HOPPING + 0.5, 97, dtype=torch.float64)
-    side = lead(energy, torch.full((97,), HOPPING, dtype=torch.float64))
+    side = ChainLead.of(energy, torch.full((97,), HOPPING, dtype=torch.float64))
     sigma = -HOPPING * side.phase
     assert torch.allclose(side.gamma, -2 * sigma.imag, atol=1e-12)
     # The lead continued by one site is the same lead: Σ = t² / (E − 2t − Σ).
@@ -131,7 +132,7 @@ def test_every_site_holds_one_state() -> None:
     onsite[10:20] = -0.4
     angle = (np.arange(count) + 0.5) * np.pi / count
     energy = 2 * HOPPING * (1 - np.cos(angle))
-    states = scattering_states(*chain(onsite, energy))
+    states = chain_states(*chain(onsite, energy))
     weight = torch.as_tensor(2 * HOPPING * np.sin(angle) * np.pi / count)
     filled = (states.density_of_states() * weight[:, None]).sum(0) / (2 * np.pi)
     chains = Chains(torch.as_tensor(onsite)[None], torch.tensor([HOPPING], dtype=torch.float64), SPACING, torch.ones(1))
@@ -146,12 +147,12 @@ def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_func
     onsite, kT = barrier(drop=0.0), 0.02585
     chains = one_chain(onsite)
     contacts = Contacts(0.05, 0.05, kT)
-    injected = inject(chains, contacts, 1.0, 1e-9)
+    injected = nonequilibrium_charge(chains, contacts, 1.0, 1e-9)
     root = np.linspace(0, np.sqrt(1.2), 20001)[1:]
-    states = scattering_states(*chain(onsite, root**2))
+    states = chain_states(*chain(onsite, root**2))
     occupied = states.density_of_states().numpy() / (1 + np.exp((root[:, None] ** 2 - 0.05) / kT))
     direct = 4.0 / (2 * np.pi * SPACING) * np.trapezoid(occupied * 2 * root[:, None], root, axis=0)
-    found = injected.density + charge_of_one(chains, contacts, 1.0, 1e-9).density
+    found = injected.density + equilibrium_charge(chains, contacts, 1.0, 1e-9).density
     assert np.allclose(found[0], direct, rtol=2e-5)
     assert injected.current.item() == 0.0
 
@@ -159,16 +160,16 @@ def test_at_equilibrium_the_charge_is_the_spectral_function_times_the_fermi_func
 def test_the_quadrature_keeps_its_promise() -> None:
     chains = one_chain(barrier())
     contacts = Contacts(0.05, -0.3, 0.02585)
-    exact = inject(chains, contacts, 1.0, 1e-11)
+    exact = nonequilibrium_charge(chains, contacts, 1.0, 1e-11)
     for tolerance in (1e-4, 1e-6, 1e-8):
-        found = inject(chains, contacts, 1.0, tolerance)
+        found = nonequilibrium_charge(chains, contacts, 1.0, tolerance)
         assert found.unresolved == 0.0
         assert (found.density - exact.density).abs().max() < tolerance
         assert abs(found.current / exact.current - 1).item() < tolerance
         assert len(found.points.mode) <= len(exact.points.mode)
-        between = charge_of_one(chains, contacts, 1.0, tolerance)
+        between = equilibrium_charge(chains, contacts, 1.0, tolerance)
         assert between.unresolved == 0.0
-        assert (between.density - charge_of_one(chains, contacts, 1.0, 1e-11).density).abs().max() < tolerance
+        assert (between.density - equilibrium_charge(chains, contacts, 1.0, 1e-11).density).abs().max() < tolerance
 
 
 def test_the_contour_gives_the_charge_of_the_real_axis() -> None:
@@ -180,11 +181,14 @@ def test_the_contour_gives_the_charge_of_the_real_axis() -> None:
     root = (np.arange(4000) + 0.5) * 1.1 / 4000
     energy = np.concatenate([low + (high - low) * np.sin(angle) ** 2, high + root**2])
     weight = np.concatenate([(high - low) * np.sin(2 * angle) * np.pi / 8000, 2 * root * 1.1 / 4000])
-    states = scattering_states(*chain(onsite, energy))
+    states = chain_states(*chain(onsite, energy))
     source, drain = (1 / (1 + np.exp((energy[:, None] - level) / kT)) for level in (0.05, -0.1))
     filled = states.left_injected.numpy() * source + states.right_injected.numpy() * drain
     direct = 4.0 / (2 * np.pi * SPACING) * weight @ filled
-    found = charge_of_one(chains, contacts, 1.0, 1e-9).density + inject(chains, contacts, 1.0, 1e-9).density
+    found = (
+        equilibrium_charge(chains, contacts, 1.0, 1e-9).density
+        + nonequilibrium_charge(chains, contacts, 1.0, 1e-9).density
+    )
     assert np.allclose(found[0], direct, atol=1e-6)
 
 
@@ -199,7 +203,7 @@ def test_the_reported_error_bounds_the_true_one_with_narrow_resonances(seed: int
     onsite[start + widths[0] + gap : start + widths[0] + gap + widths[1]] += height
     chains = one_chain(onsite)
     contacts = Contacts(level, level, chance.choice([0.0066, 0.02585]))
-    single, injected = charge_of_one(chains, contacts, 1.0), inject(chains, contacts, 1.0)
+    single, injected = equilibrium_charge(chains, contacts, 1.0), nonequilibrium_charge(chains, contacts, 1.0)
     assert single.unresolved == 0.0
     total = single.density + injected.density + bound_states(chains, contacts).density(chains)
     system = _uniform((torch.as_tensor(onsite) + 2 * HOPPING)[:, None, None], HOPPING)
@@ -216,7 +220,7 @@ def test_a_level_behind_a_barrier_is_filled_by_the_one_contact_it_leaks_into(thi
     onsite[40:], onsite[20:40], onsite[40 : 40 + thickness] = -0.4, -0.35, 0.5
     chains = one_chain(onsite)
     contacts = Contacts(0.2, -0.15, 0.02585)
-    found = charge_of_one(chains, contacts, 1.0, 1e-8)
+    found = equilibrium_charge(chains, contacts, 1.0, 1e-8)
     assert found.unresolved == 0.0
     in_well = float(found.density[0, :42].sum()) * SPACING
     closed = np.diag(2 * HOPPING + onsite[:50]) - HOPPING * (np.eye(50, k=1) + np.eye(50, k=-1))
@@ -228,9 +232,7 @@ def test_a_level_behind_a_barrier_is_filled_by_the_one_contact_it_leaks_into(thi
 def test_the_resolvent_continues_the_spectral_function_off_the_real_axis() -> None:
     onsite, energy = barrier(), np.linspace(-0.25, 1.0, 40)
     near = resolvent(*chain(onsite, energy + 1e-9j))
-    assert np.allclose(
-        -2 * near.diagonal.imag, scattering_states(*chain(onsite, energy)).density_of_states(), atol=1e-5
-    )
+    assert np.allclose(-2 * near.diagonal.imag, chain_states(*chain(onsite, energy)).density_of_states(), atol=1e-5)
 
 
 def test_a_narrow_resonance_is_resolved_or_reported() -> None:
@@ -238,7 +240,7 @@ def test_a_narrow_resonance_is_resolved_or_reported() -> None:
     onsite[30:33], onsite[47:50] = 1.2, 1.2
     chains = one_chain(onsite)
     contacts = Contacts(0.6, 0.55, 0.02585)
-    found, exact = (inject(chains, contacts, 1.0, tolerance) for tolerance in (1e-6, 1e-10))
+    found, exact = (nonequilibrium_charge(chains, contacts, 1.0, tolerance) for tolerance in (1e-6, 1e-10))
     assert found.unresolved == 0.0
     assert (found.density - exact.density).abs().max() < 1e-6
 
@@ -253,7 +255,7 @@ def test_side_chains_agree_with_a_dense_inverse(energy: float) -> None:
     """Tr and diagonals of G Γ G† with every side chain a lead of its own."""
     onsite, scattering = barrier(), leaky(80, 0.05, 20)
     phases = [
-        lead(
+        ChainLead.of(
             torch.tensor([energy - onsite[end]], dtype=torch.float64), torch.tensor([HOPPING], dtype=torch.float64)
         ).phase.numpy()[0]
         for end in (0, -1)
@@ -264,7 +266,7 @@ def test_side_chains_agree_with_a_dense_inverse(energy: float) -> None:
     gammas[0][0] += 2 * HOPPING * phases[0].imag
     gammas[1][-1] += 2 * HOPPING * phases[1].imag
     injected = [green @ np.diag(gamma) @ green.conj().T for gamma in gammas]
-    states = scattering_states(*chain(onsite, np.array([energy])), scattering)
+    states = chain_states(*chain(onsite, np.array([energy])), scattering)
     assert np.allclose(states.left_injected[0], injected[0].diagonal().real, atol=1e-10)
     assert np.allclose(states.right_injected[0], injected[1].diagonal().real, atol=1e-10)
     assert np.allclose(states.density_of_states()[0], -2 * green.diagonal().imag, atol=1e-9)
@@ -276,7 +278,7 @@ def test_waves_are_lost_over_the_mean_free_path() -> None:
     energy, lengths = np.array([0.05, 0.2, 0.6]), np.array([80, 160])
     kept = []
     for sites in lengths:
-        states = scattering_states(*chain(np.zeros(sites), energy), leaky(sites, 0.0125, sites // 2))
+        states = chain_states(*chain(np.zeros(sites), energy), leaky(sites, 0.0125, sites // 2))
         kept.append((states.left.gamma * states.right.gamma / states.determinant.abs().square()).numpy())
     path = (lengths[1] - lengths[0]) * SPACING / np.log(kept[0] / kept[1])
     assert np.allclose(path, SPACING / 0.0125, rtol=0.02)
@@ -286,12 +288,13 @@ def test_contacts_that_scatter_keep_equilibrium_and_lose_no_current() -> None:
     onsite, kT = barrier(drop=0.0), 0.02585
     chains = one_chain(onsite, leaky(80, 0.05, 20))
     biased, resting = Contacts(0.05, -0.1, kT), Contacts(0.05, 0.05, kT)
-    assert inject(chains, resting, 1.0).current.item() == 0.0
-    current = inject(chains, biased, 1.0, 1e-8).current.item()
+    assert nonequilibrium_charge(chains, resting, 1.0).current.item() == 0.0
+    current = nonequilibrium_charge(chains, biased, 1.0, 1e-8).current.item()
     assert current > 0.0
     # Far from the other contact each is filled as if that one were not there.
     charges = [
-        charge_of_one(chains, contacts, 1.0, 1e-8).density + inject(chains, contacts, 1.0, 1e-8).density
+        equilibrium_charge(chains, contacts, 1.0, 1e-8).density
+        + nonequilibrium_charge(chains, contacts, 1.0, 1e-8).density
         for contacts in (resting, biased)
     ]
     assert float((charges[1] - charges[0])[0, 0] / charges[0][0, 0]) == pytest.approx(0.0, abs=0.05)

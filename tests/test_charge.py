@@ -32,10 +32,10 @@ def test_no_voltage_no_current() -> None:
 
 def test_current_is_the_same_at_every_slice() -> None:
     charge = solve(0.3)
-    chains, injected = charge.chains, charge.injected
+    chains, injected = charge.lines.chains, charge.lines.nonequilibrium
     mode = injected.points.mode.repeat_interleave(15)
     bonds = injected.states.bond_current(chains.hopping[mode])
-    occupation = [f.reshape(-1) for f in charge.contacts.occupation(injected.points.energy)]
+    occupation = [f.reshape(-1) for f in charge.lines.contacts.occupation(injected.points.energy)]
     weight = injected.points.weight.reshape(-1) * chains.degeneracy[mode] / 2 * (occupation[0] - occupation[1])
     slices = (weight[:, None] * bonds).sum(0)
     assert (slices / slices[0] - 1).abs().max() < 1e-9
@@ -51,7 +51,7 @@ def test_refining_the_quadrature_changes_nothing() -> None:
     coarse, fine = solve(0.3), solve(0.3, 1e-9)
     assert abs(coarse.current / fine.current - 1) < 1e-6
     assert abs(coarse.density - fine.density).max() < 1e-6 * fine.density.max()
-    assert coarse.injected.unresolved == fine.injected.unresolved == 0.0
+    assert coarse.lines.unresolved == fine.lines.unresolved == 0.0
 
 
 def test_the_charge_left_out_is_below_its_promise() -> None:

@@ -19,7 +19,7 @@ import mlnegf
 from mlnegf import Device, LearnedGuess, Region, _options
 from mlnegf.__main__ import main
 from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.warmstart import dataset
+from mlnegf.warmstart import dataset, generation
 from mlnegf.warmstart.comparison import read
 from mlnegf.warmstart.dataset import Profile
 
@@ -320,6 +320,19 @@ def test_generate_takes_the_device_of_a_file(small: Profile, tmp_path: Path, dev
     assert result.exit_code == 0
     found = [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")]
     assert found == [(other, gate) for gate in small.gates]
+
+
+def test_a_p_type_device_of_a_file_is_generated_at_its_own_sign(
+    small: Profile, tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Profile] = []
+    monkeypatch.setattr(generation, "generate", lambda profile, *_: asked.append(profile))
+    holes = replace(device, polarity="p")
+    (tmp_path / "device.json").write_text(json.dumps(holes.to_dict()))
+    result = run("generate", "--device", tmp_path / "device.json", "--output", tmp_path / "data")
+    assert result.exit_code == 0
+    gates, drains = (tuple(-voltage for voltage in side) for side in (small.gates, small.drains))
+    assert asked == [Profile((holes,), gates, drains, unseen=())]
 
 
 def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:

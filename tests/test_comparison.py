@@ -11,24 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import RUN
+from made_up import TRIAL
 
 import mlnegf
 from mlnegf import Solution, solve
 from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
 from mlnegf.warmstart import comparison as benchmark
-from mlnegf.warmstart.comparison import Run, compare, judge, label, named_guesses, read, write
-from mlnegf.warmstart.dataset import Case, Splits
-from mlnegf.warmstart.scores import saving, summarise
+from mlnegf.warmstart.comparison import Trial, compare, judge, label, named_guesses, read, write
+from mlnegf.warmstart.dataset import Splits
+from mlnegf.warmstart.scores import saving, summarise, table
+from mlnegf.warmstart.storage import Case
 
 GUESSES = ["semiclassical", "previous", "extrapolated", "learned"]
 
 
-def pair(gate: float, learned: int, cold: int, outcome: str = "right") -> list[Run]:
+def pair(gate: float, learned: int, cold: int, outcome: str = "right") -> list[Trial]:
     """Return two runs of one case that took so many NEGF solves."""
     return [
-        replace(RUN, gate=gate, charge_evaluations=learned, outcome=outcome),
-        replace(RUN, gate=gate, charge_evaluations=cold, guess="semiclassical"),
+        replace(TRIAL, gate=gate, charge_evaluations=learned, outcome=outcome),
+        replace(TRIAL, gate=gate, charge_evaluations=cold, guess="semiclassical"),
     ]
 
 
@@ -44,9 +45,9 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Work that `compare` hands out; none of it is done."""
     jobs: list[tuple[Any, ...]] = []
 
-    def submit(pool: object, function: Callable[..., object], *arguments: Any) -> Future[list[Run]]:
+    def submit(pool: object, function: Callable[..., object], *arguments: Any) -> Future[list[Trial]]:
         jobs.append(arguments)
-        done: Future[list[Run]] = Future()
+        done: Future[list[Trial]] = Future()
         done.set_result([])
         return done
 
@@ -140,7 +141,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_runs_come_back_from_their_file(tmp_path: Path) -> None:
-    runs = [RUN, replace(RUN, outcome="failed", true_error=math.inf)]
+    runs = [TRIAL, replace(TRIAL, outcome="failed", true_error=math.inf)]
     write(tmp_path / "runs.json", runs, {"command": "none"})
     assert read(tmp_path / "runs.json") == runs
 
@@ -204,12 +205,12 @@ def test_the_first_bias_starts_semiclassically(solved: dict[tuple[float, float],
 
 @pytest.mark.parametrize(("current", "expected"), [(1e-9, True), (-1e-9, True), (1e-5, False)])
 def test_a_small_reference_current_is_subthreshold(current: float, expected: bool) -> None:
-    assert replace(RUN, current=current).subthreshold == expected
+    assert replace(TRIAL, current=current).subthreshold == expected
 
 
 def test_a_row_counts_outcomes() -> None:
     outcomes = ["right", "right", "failed", "wrong branch", "missed", "no reference"]
-    (row,) = summarise([replace(RUN, outcome=outcome) for outcome in outcomes])
+    (row,) = summarise([replace(TRIAL, outcome=outcome) for outcome in outcomes])
     counts = {name: row[name] for name in ("runs", *dict.fromkeys(outcomes))}
     assert counts == {"runs": 6, "right": 2, "failed": 1, "wrong branch": 1, "missed": 1, "no reference": 1}
 
@@ -223,38 +224,38 @@ def test_there_is_a_row_for_each_guess_scheme_split_and_tolerance() -> None:
         {"tolerance": 1e-4},
         {"gate": 0.5},
     ]
-    rows = summarise([replace(RUN, **change) for change in changes])
+    rows = summarise([replace(TRIAL, **change) for change in changes])
     assert [row["runs"] for row in rows] == [2, 1, 1, 1, 1]
 
 
 def test_a_median_is_that_of_all_runs() -> None:
-    (row,) = summarise([replace(RUN, charge_evaluations=solves) for solves in (2, 3, 9)])
+    (row,) = summarise([replace(TRIAL, charge_evaluations=solves) for solves in (2, 3, 9)])
     assert row["charge_evaluations"] == 3
     assert row["charge_evaluations_95"] == 9
 
 
 @pytest.mark.parametrize("outcome", ["failed", "wrong branch", "missed", "no reference"])
 def test_a_run_that_is_not_right_is_infinitely_costly(outcome: str) -> None:
-    lost = replace(RUN, outcome=outcome, charge_evaluations=1, seconds=0.0)
-    (row,) = summarise([RUN, RUN, RUN, lost])
+    lost = replace(TRIAL, outcome=outcome, charge_evaluations=1, seconds=0.0)
+    (row,) = summarise([TRIAL, TRIAL, TRIAL, lost])
     assert (row["charge_evaluations"], row["charge_evaluations_95"]) == (2, math.inf)
     assert row["seconds_95"] == math.inf
 
 
 def test_a_guess_that_mostly_fails_has_no_median() -> None:
-    (row,) = summarise([RUN, replace(RUN, outcome="failed"), replace(RUN, outcome="failed")])
+    (row,) = summarise([TRIAL, replace(TRIAL, outcome="failed"), replace(TRIAL, outcome="failed")])
     assert row["charge_evaluations"] == math.inf
 
 
 def test_the_largest_error_is_that_of_the_right_branch() -> None:
-    runs = [RUN, replace(RUN, outcome="missed", true_error=3e-3)]
-    runs += [replace(RUN, outcome="wrong branch", true_error=0.2), replace(RUN, outcome="failed", true_error=1.0)]
+    runs = [TRIAL, replace(TRIAL, outcome="missed", true_error=3e-3)]
+    runs += [replace(TRIAL, outcome="wrong branch", true_error=0.2), replace(TRIAL, outcome="failed", true_error=1.0)]
     (row,) = summarise(runs)
     assert row["largest_true_error"] == 3e-3
 
 
 def test_fallbacks_are_counted() -> None:
-    (row,) = summarise([RUN, replace(RUN, fallback=True)])
+    (row,) = summarise([TRIAL, replace(TRIAL, fallback=True)])
     assert row["fallback"] == 1
 
 
@@ -282,7 +283,7 @@ def test_a_baseline_that_fails_costs_what_it_spent() -> None:
 
 def test_a_comparison_needs_both_guesses() -> None:
     with pytest.raises(ValueError, match="both from"):
-        saving([RUN], "learned", "flat", RUN.scheme)
+        saving([TRIAL], "learned", "flat", TRIAL.scheme)
 
 
 def test_a_certificate_that_solving_on_disproves_is_false(
@@ -332,3 +333,41 @@ def test_a_run_is_what_the_solver_says(output: Path, case: Case) -> None:
     assert run.charge_evaluations == solution.negf_solves
     assert run.estimated_error == pytest.approx(solution.error_estimate, rel=1e-3)
     assert run.true_error == pytest.approx(np.abs(solution.potential - case.solved().potential).max(), rel=1e-2)
+
+
+def test_holes_come_from_nearer_to_equilibrium_too(
+    solved: dict[tuple[float, float], Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The neighbours of a p-type bias are those of its mirror image."""
+    holes = {
+        (-gate, -drain): replace(case, device=replace(case.device, polarity="p"), gate=-gate, drain=-drain)
+        for (gate, drain), case in solved.items()
+    }
+    monkeypatch.setattr(Case, "solved", lambda case: case)
+    guess = named_guesses(None)["extrapolated"](holes[-0.5, -0.4], holes)
+    assert isinstance(guess, ExtrapolatedBias)
+    assert [(end.gate, end.drain) for end in (guess.first, guess.second)] == [(-0.1, -0.4), (-0.3, -0.4)]
+
+
+def test_two_devices_of_one_label_are_not_mixed_up(
+    splits: Splits, tmp_path: Path, submitted: list[tuple[Any, ...]]
+) -> None:
+    warm = [replace(case, device=case.device.at(350.0)) for case in splits.unseen_bias]
+    both = replace(splits, unseen_bias=splits.unseen_bias + warm)
+    with pytest.raises(ValueError, match=r"compare: splits = Device\(.*no second device like 3×3 nm"):
+        compare(both, tmp_path / "runs.json", ["flat"], ["newton"], progress=False)
+    assert submitted == []
+
+
+def test_a_table_for_readers_holds_what_met_every_case() -> None:
+    trials = [
+        replace(TRIAL, gate=gate, guess=guess, charge_evaluations=solves, outcome=outcome)
+        for guess, solves in (("learned", 2), ("flat", 9))
+        for gate, outcome in ((0.1, "right"), (0.3, "right"), (0.5, "failed" if guess == "flat" else "right"))
+    ]
+    trials.append(replace(TRIAL, gate=0.1, guess="previous"))
+    flat, learned = table(trials, ["flat", "learned", "previous"], ["newton", "gummel"])
+    assert (flat["scheme"], flat["guess"], flat["right"], flat["failed"]) == ("newton", "flat", "2 of 3", 1)
+    assert flat["NEGF solves"] == "9 (∞)"
+    assert (learned["guess"], learned["right"], learned["NEGF solves"]) == ("learned", "3 of 3", "2 (2)")
+    assert learned["seconds"] == "0.5 (0.5)"

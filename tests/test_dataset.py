@@ -19,8 +19,10 @@ from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.problem import Problem
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 from mlnegf.warmstart import dataset
-from mlnegf.warmstart.dataset import Case, Profile, Splits, cases, split
+from mlnegf.warmstart.dataset import Profile, Splits, cases, split
 from mlnegf.warmstart.generation import REFERENCE_TOLERANCE, generate
+from mlnegf.warmstart.samples import FILLING, START, first_iteration
+from mlnegf.warmstart.storage import Case
 
 FIELDS = ("potential", "charge", "first_potential", "first_charge")
 
@@ -88,7 +90,7 @@ def test_a_file_says_where_it_comes_from(table: xarray.Dataset, device: Device) 
     assert origin["drain"] == 0.4
     assert origin["version"] == mlnegf.__version__
     assert origin["command"] == "the tests"
-    assert origin["start"] == dataset.START
+    assert origin["start"] == START
     assert origin["tolerance"] == REFERENCE_TOLERANCE
 
 
@@ -218,7 +220,7 @@ def test_nothing_is_generated_beside_a_truncated_file(
 
 @pytest.mark.parametrize(
     "name",
-    ["mlnegf.warmstart.dataset.__version__", "mlnegf.warmstart.dataset.START", "mlnegf.warmstart.dataset.FORMAT"],
+    ["mlnegf.warmstart.storage.__version__", "mlnegf.warmstart.storage.START", "mlnegf.warmstart.storage.FORMAT"],
 )
 def test_data_of_another_version_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(name, "another")
@@ -286,3 +288,74 @@ def test_unseen_devices_lie_within_the_known_ones(name: str) -> None:
     for condition in ("width", "thickness", "gate_length", "source_length"):
         known = [getattr(device, condition) for device in profile.devices]
         assert all(min(known) <= getattr(device, condition) <= max(known) for device in profile.unseen)
+
+
+def test_the_files_say_what_is_kept_for_testing(data: Path, profile: Profile) -> None:
+    parts = {case.device: read(case.path).attrs["part"] for case in cases(data)}
+    assert parts == {
+        **dict.fromkeys(profile.devices, "known"),
+        **dict.fromkeys(profile.unseen, "unseen"),
+    }
+
+
+def test_a_device_that_any_file_keeps_for_testing_is_never_trained_on(found: list[Case], device: Device) -> None:
+    one, *others = (case for case in found if case.device == device)
+    parts = split([replace(one, unseen=True), *others])
+    assert parts.training == parts.validation == parts.unseen_bias == []
+    assert len(parts.unseen_device) == 6
+
+
+def test_a_file_of_an_unknown_part_is_refused(copied: Path) -> None:
+    path = files(copied)[0]
+    table = read(path)
+    table.attrs["part"] = "spare"
+    table.to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(ValueError, match=r"its device is 'spare', expected one of \('known', 'unseen'\)"):
+        cases(copied)
+
+
+def test_a_device_known_before_is_not_declared_unseen(copied: Path, profile: Profile) -> None:
+    other = replace(profile, devices=profile.devices[:1], unseen=profile.devices[1:])
+    with pytest.raises(ValueError, match=r"holds a device as 'known', expected the profile's 'unseen'"):
+        generate(other, copied, "test", workers=1, progress=False)
+
+
+def test_a_profile_names_a_device_once(profile: Profile) -> None:
+    with pytest.raises(ValueError, match=r"Profile: devices and unseen = .*expected each device in one of them"):
+        replace(profile, unseen=profile.devices[:1])
+
+
+@pytest.fixture(scope="module")
+def holes(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """The highest bias of a p-type profile."""
+    folder = tmp_path_factory.mktemp("holes")
+    profile = Profile((replace(device, polarity="p"),), gates=(-0.3, -0.6), drains=(-0.3,), unseen=())
+    generate(profile, folder, "the tests", workers=1, progress=False)
+    return cases(folder)[-1]
+
+
+def test_a_p_type_first_iteration_is_one_solve_of_its_own_start(holes: Case) -> None:
+    """In the n-type picture gate and drain are at +0.6 and +0.3 V, and potentials change their sign."""
+    assert (holes.gate, holes.drain) == (-0.6, -0.3)
+    problem, sample, grid = Problem(holes.device, 0.6, 0.3, FILLING), holes.sample(), holes.device.grid
+    point = problem.evaluate(problem.semiclassical())
+    box = (slice(None), *grid.box)
+    np.testing.assert_allclose(sample.first_potential, -grid.unfold(point.potential)[box], atol=1e-6)
+    np.testing.assert_allclose(sample.first_charge, grid.unfold(point.charge.density)[box], rtol=1e-6)
+
+
+def test_a_p_type_first_iteration_is_near_its_answer(holes: Case) -> None:
+    sample = holes.sample()
+    assert holes.converged
+    assert abs(sample.first_potential - sample.potential).max() < 0.15
+    # Under the gate the channel is open in both; at the wrong bias it would hold a few thousandths.
+    gated = holes.device.grid.gated
+    assert sample.first_charge[gated].sum() == pytest.approx(sample.charge[gated].sum(), rel=0.4)
+    # Source and drain are doped alike: between them lies the drain voltage.
+    fall = (sample.first_potential[-1] - sample.first_potential[0]).mean()
+    assert fall == pytest.approx(-0.3, abs=0.02)
+
+
+def test_a_first_iteration_knows_its_own_bias(holes: Case) -> None:
+    first = first_iteration(holes.device, holes.gate, holes.drain)
+    assert (first.gate, first.drain) == (-0.6, -0.3)

@@ -1,6 +1,8 @@
 """The learned guess helps, or says that it did not."""
 
+import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,10 @@ from mlnegf.learning.networks import save
 from mlnegf.learning.training import Trained
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.problem import Problem
-from mlnegf.warmstart.dataset import FILLING, Case, Sample
+from mlnegf.warmstart.samples import FILLING, START, Sample, first_iteration, own_problem
+from mlnegf.warmstart.slices import untrained
+from mlnegf.warmstart.storage import Case
+from mlnegf.warmstart.trained_range import describe
 
 BIAS = (0.3, 0.1)
 
@@ -153,3 +158,23 @@ def test_weights_of_another_version_are_refused(weights: Path, monkeypatch: pyte
     monkeypatch.setattr("mlnegf.learning.weights.FORMAT_VERSION", "next")
     with pytest.raises(ValueError, match=r"tiny.safetensors: format .*expected 'mlnegf network next'; train again"):
         LearnedGuess.load(weights)
+
+
+def test_weights_of_other_conditions_are_refused(learned: LearnedGuess) -> None:
+    ranges = dict(reversed(json.loads(learned.metadata["ranges"]).items()))
+    with pytest.raises(ValueError, match=r"LearnedGuess: conditions = .*expected .*misread them; train again"):
+        LearnedGuess(learned.model, {**learned.metadata, "ranges": json.dumps(ranges)})
+
+
+@pytest.mark.parametrize("polarity", ["n", "p"])
+def test_a_network_that_corrects_nothing_gives_the_next_iteration(device: Device, polarity: str) -> None:
+    """Either sign: the exponential predictor on the first charge is the Gummel map of the first point."""
+    device = replace(device, polarity=polarity)
+    gate, drain = device.mirror * 0.3, device.mirror * 0.1
+    card = describe([first_iteration(device, gate, drain)], START, "one case")
+    problem = own_problem(device, gate, drain)
+    start = LearnedGuess(untrained("slice_autoencoder"), card)(problem)
+    assert start.note == ""
+    point = problem.evaluate(Semiclassical()(problem).potential)
+    assert abs(point.image - point.potential).max() > 1e-3
+    np.testing.assert_allclose(start.potential, point.image, atol=1e-4)

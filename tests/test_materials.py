@@ -289,8 +289,8 @@ def test_a_cold_uniform_wire_holds_what_its_density_of_states_says() -> None:
     """At 4.2 K n = Σ g k_F/π with k_F from each level below the Fermi level, the lattice's dispersion included."""
     cold = replace(SMALL, temperature=4.2)
     charge = Negf.of(cold)(np.full((len(cold.grid.x), len(cold.grid.images)), 0.6), 0.0)
-    depth = -charge.chains.onsite[:, 0]
+    depth = -charge.lines.chains.onsite[:, 0]
     filled = depth > 0
-    phase = torch.arccos(1 - depth[filled] / (2 * charge.chains.hopping[filled]))
-    exact = charge.chains.degeneracy[filled] * phase / torch.pi / cold.grid.dx
+    phase = torch.arccos(1 - depth[filled] / (2 * charge.lines.chains.hopping[filled]))
+    exact = charge.lines.chains.degeneracy[filled] * phase / torch.pi / cold.grid.dx
     assert torch.allclose(charge.line_density[filled].mean(-1), exact, rtol=2e-4)

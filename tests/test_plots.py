@@ -11,8 +11,9 @@ from typing import Final
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 import xarray
-from made_up import RUN
+from made_up import TRIAL
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
@@ -23,10 +24,10 @@ from mlnegf import Device, Solution, plots, sweep
 from mlnegf.learning.training import History, Trained
 from mlnegf.plots.style import styled
 from mlnegf.scf.spectrum import Spectrum, spectrum
-from mlnegf.warmstart.dataset import Sample
+from mlnegf.warmstart.samples import Sample
 
 RUNS = [
-    replace(RUN, gate=gate, guess=guess, scheme=scheme, charge_evaluations=solves, outcome=outcome)
+    replace(TRIAL, gate=gate, guess=guess, scheme=scheme, charge_evaluations=solves, outcome=outcome)
     for scheme in ("newton", "gummel")
     for guess, solves in (("semiclassical", 5), ("learned", 2))
     for gate, outcome in ((0.1, "right"), (0.3, "right"), (0.5, "failed"))
@@ -55,6 +56,8 @@ DRAWN: Final[dict[str, Callable[[Given], Figure]]] = {
     "solution": lambda given: plots.solution(given.solution, given.spectrum),
     "slices": lambda given: plots.slices(given.sample, [2.0, 8.0]),
     "slices predicted": lambda given: plots.slices(given.sample, [2.0, 8.0], given.sample.charge * 1.1),
+    "iterations": lambda given: plots.iterations(given.sample),
+    "over bias": lambda given: plots.over_bias(np.array([[1.0, 9.0]]), [0.1], [0.1, 0.4], "distance (mV)"),
     "learning curve": lambda given: plots.learning_curve({"potential": given.history}),
     "comparison": lambda given: plots.comparison(RUNS),
     "bias map": lambda given: plots.bias_map(RUNS, "newton", ["semiclassical", "learned"]),
@@ -202,7 +205,7 @@ def test_the_share_rises_at_the_solves_it_took(draw: Draw) -> None:
 
 
 def test_a_comparison_can_be_of_one_split() -> None:
-    other = [replace(RUN, split="unseen_device", scheme="anderson")]
+    other = [replace(TRIAL, split="unseen_device", scheme="anderson")]
     figure = plots.comparison(RUNS + other, "unseen_bias")
     assert [axis.get_title("left") for axis in panels(figure)] == ["newton", "gummel"]
     plt.close(figure)
@@ -237,3 +240,28 @@ def test_the_style_undoes_itself_and_nothing_else(monkeypatch: pytest.MonkeyPatc
         assert plt.rcParams["font.size"] == plots.STYLE["font.size"]
     assert plt.rcParams["interactive"]
     assert plt.rcParams["font.size"] == size
+
+
+def test_iterations_show_all_electrons(draw: Draw, given: Given) -> None:
+    """Under the curve of electrons per length lies the charge of the device."""
+    electrons, _ = panels(draw("iterations"))
+    for line, charge in zip(electrons.get_lines(), (given.sample.first_charge, given.sample.charge), strict=True):
+        total = np.trapezoid(np.asarray(line.get_ydata()), np.asarray(line.get_xdata()))
+        ends = np.asarray(line.get_ydata())[[0, -1]].mean() * 0.5
+        assert total + ends == pytest.approx(charge.sum() * 0.5**3, rel=1e-9)
+
+
+def test_every_number_over_bias_stands_in_its_place(draw: Draw) -> None:
+    (axis,) = panels(draw("over bias"))
+    assert [(text.get_position(), text.get_text(), text.get_color()) for text in axis.texts] == [
+        ((0, 0), "1", "w"),
+        ((1, 0), "9", "k"),
+    ]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0.1", "0.4"]
+
+
+def test_a_notebook_is_set_up_in_one_line() -> None:
+    with plt.rc_context():
+        plots.set_up()
+        assert all(plt.rcParams[name] == value for name, value in plots.STYLE.items())
+    assert torch.get_num_threads() == 1

@@ -18,7 +18,7 @@ def point(request: pytest.FixtureRequest) -> Point:
 
 def test_the_cases_differ() -> None:
     problem = Problem(DEVICE, 0.8, 0.05)
-    assert len(problem.evaluate(problem.semiclassical()).charge.bound.mode) > 0
+    assert len(problem.evaluate(problem.semiclassical()).charge.lines.bound.mode) > 0
 
 
 @pytest.mark.parametrize("shift", [-0.1, -0.01, 0.003, 0.1])

@@ -1,6 +1,6 @@
 """The square keeps the charge, and smooth corrections survive the round trip."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import make_case
 
+from mlnegf.nanosheet.device import Device
+from mlnegf.warmstart import slices
 from mlnegf.warmstart.rescale import rescale
 from mlnegf.warmstart.slices import (
     CHARGE_FLOOR,
     CONDITIONS,
+    FEATURES,
+    TOLD,
     cell_average,
     conditions,
     decode,
@@ -122,7 +126,7 @@ def test_distances_are_signed_towards_the_drain() -> None:
 
 def test_features_show_the_neighbours_within_reach() -> None:
     features = encode(make_case(), SIZE).features(reach=4.0)
-    assert features.shape == (10, 8, SIZE, SIZE)
+    assert features.shape == (10, len(FEATURES), SIZE, SIZE)
     assert features.dtype == torch.float32
     own, before, after = features[:, 1:3], features[:, 3:5], features[:, 5:7]
     # The slices of this case stand 2 nm apart.
@@ -142,3 +146,17 @@ def test_an_empty_barrier_is_read_as_the_floor() -> None:
     squares = encode(replace(case, first_charge=np.full_like(case.first_charge, 1e-15)), SIZE)
     charge = squares.predicted_charge(torch.zeros(10, SIZE, SIZE))
     np.testing.assert_allclose(charge.numpy(), CHARGE_FLOOR)
+
+
+def test_conditions_and_features_go_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned round, the lists turn what is made of them round, and nothing else."""
+    case = make_case()
+    before, seen = conditions(case), encode(case, SIZE).features(4.0)
+    monkeypatch.setattr(slices, "CONDITIONS", dict(reversed(CONDITIONS.items())))
+    monkeypatch.setattr(slices, "FEATURES", FEATURES[::-1])
+    np.testing.assert_array_equal(conditions(case), before[:, ::-1])
+    assert torch.equal(encode(case, SIZE).features(4.0), seen.flip(1))
+
+
+def test_every_field_that_a_network_is_told_is_one_of_a_device() -> None:
+    assert {field.name for field in fields(Device)} >= TOLD

@@ -1,12 +1,14 @@
 """A network says what of a case it was not trained on."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 from made_up import make_case
 
-from mlnegf.warmstart.dataset import FirstIteration
+from mlnegf.nanosheet.device import Device
+from mlnegf.warmstart.samples import FirstIteration
+from mlnegf.warmstart.slices import TOLD
 from mlnegf.warmstart.trained_range import describe, doubts, excesses, ranges_of
 
 CASE = make_case()
@@ -63,3 +65,24 @@ def test_excess_is_relative_to_the_range() -> None:
 def test_excess_of_what_never_varied_is_in_units_of_the_condition() -> None:
     # The drain never varied; its unit is 0.4 V.
     assert excess(replace(CASE, drain=1.0)) == pytest.approx(1.0)
+
+
+@dataclass(frozen=True)
+class Strained(Device):
+    """A device with a field that no network was told of."""
+
+    strain: float = 0.0
+
+
+def test_a_new_field_is_doubted() -> None:
+    strained = Strained(**{field.name: getattr(CASE.device, field.name) for field in fields(CASE.device)})
+    assert doubts(CARD, replace(CASE, device=strained)) == []
+    words = doubts(CARD, replace(CASE, device=replace(strained, strain=0.01)))
+    assert words == ["strain = 0.01 is none of the trained [0.0]"]
+
+
+def test_everything_is_doubted_but_what_a_network_is_told() -> None:
+    doubted = set(json.loads(CARD["trained_for"]))
+    assert doubted | TOLD == {field.name for field in fields(Device)}
+    assert not doubted & TOLD
+    assert {"temperature", "semiconductor", "polarity", "regions", "mean_free_path"} <= doubted

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from mlnegf.learning.losses import LOSSES
-from mlnegf.learning.networks import NETWORKS, SliceAutoencoder, load, save
+from mlnegf.learning.networks import NETWORKS, load, save
 from mlnegf.learning.training import evaluate, schedule
 from mlnegf.nanosheet.device import Device
-from mlnegf.warmstart.dataset import Sample
 from mlnegf.warmstart.objective import Example, Objective, Settings, potential_error, train
-from mlnegf.warmstart.slices import predict
+from mlnegf.warmstart.samples import Sample
+from mlnegf.warmstart.slices import predict, untrained
 from mlnegf.warmstart.trained_range import excesses
 
 THERMAL = 0.02585
@@ -43,7 +43,7 @@ def test_loss_falls_and_potential_improves() -> None:
     assert history.error[-1] < 0.3 * history.error[0]
     assert history.training[-1] < 0.1 * history.training[0]
     assert history.validation.min() < 0.2 * history.validation[0]
-    before = potential_error(SliceAutoencoder(), VALIDATION)
+    before = potential_error(untrained("slice_autoencoder"), VALIDATION)
     after = potential_error(trained.model, VALIDATION)
     np.testing.assert_allclose(before.largest, [0.02, 0.06], rtol=0.1)
     assert (after.rms < before.rms / 3).all()
@@ -55,8 +55,8 @@ def test_every_loss_trains(name: str) -> None:
     trained = train(TRAINING, VALIDATION, Settings(epochs=10, loss=name), progress=False)
     examples = [Example.of(case, 24) for case in VALIDATION]
     objective = Objective.of(trained.settings, [Example.of(case, 24) for case in TRAINING])
-    untrained, _ = evaluate(SliceAutoencoder(), examples, objective)
-    assert trained.history.validation.min() < 0.8 * untrained
+    before, _ = evaluate(untrained("slice_autoencoder"), examples, objective)
+    assert trained.history.validation.min() < 0.8 * before
 
 
 def test_schedule_rises_and_falls() -> None:
@@ -78,7 +78,7 @@ def test_perfect_answer_costs_nothing() -> None:
     case = make_case(0.5)
     perfect = replace(case, potential=case.first_potential, charge=np.maximum(case.first_charge, 1e-12))
     example = Example.of(perfect, 24)
-    value, squared = Objective(LOSSES["relative"](), 1.0, 1.0)(SliceAutoencoder(), example)
+    value, squared = Objective(LOSSES["relative"](), 1.0, 1.0)(untrained("slice_autoencoder"), example)
     assert value.item() < 1e-10
     assert squared.item() == 0.0
 
@@ -87,14 +87,14 @@ def test_perfect_answer_costs_nothing() -> None:
 def test_charge_loss_of_the_identity_is_one(name: str) -> None:
     examples = [Example.of(case, 24) for case in TRAINING]
     objective = Objective.of(Settings(loss=name, potential_weight=0.0), examples)
-    assert evaluate(SliceAutoencoder(), examples, objective)[0] == pytest.approx(1.0)
+    assert evaluate(untrained("slice_autoencoder"), examples, objective)[0] == pytest.approx(1.0)
 
 
 def test_potential_loss_is_squared_below_and_linear_above() -> None:
     for error, expected in ((0.005, 0.25), (0.01, 1.0), (0.1, 19.0)):
         case = make_case(0.5)
         example = Example.of(replace(case, potential=case.first_potential + error, charge=case.first_charge), 24)
-        value, squared = Objective(LOSSES["mean_squared"](), 1.0, 1.0)(SliceAutoencoder(), example)
+        value, squared = Objective(LOSSES["mean_squared"](), 1.0, 1.0)(untrained("slice_autoencoder"), example)
         assert value.item() == pytest.approx(expected, rel=1e-4)
         assert squared.item() == pytest.approx(error**2, rel=1e-4)
 

@@ -1,11 +1,12 @@
 import html
 import json
+import math
 import re
 
 import pytest
 from matplotlib.figure import Figure
 
-from mlnegf.widgets import Explorer, FrameGrid, FrameSlider
+from mlnegf.widgets import Explorer, FrameGrid, FrameSlider, Table
 
 PNG = [bytes([0x89, *b"PNG", i]) for i in range(6)]
 
@@ -106,3 +107,29 @@ def test_live_view_falls_back_to_the_frames():
     bundle = explorer.live()._repr_mimebundle_()
     assert bundle["text/html"] == explorer._repr_html_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+ROWS = [{"rule": "sides", "solves": 4, "μA": 12.3456}, {"rule": "<empty>", "solves": 12, "μA": -math.inf}]
+
+
+def test_table_is_aligned_text():
+    assert repr(Table(ROWS, "rules")).split("\n") == [
+        "rules",
+        "rule     solves    μA",
+        "sides         4  12.3",
+        "<empty>      12    −∞",
+    ]
+
+
+def test_table_is_a_page_of_its_own():
+    page = Table(ROWS, "a & b")._repr_html_()
+    assert re.findall(r"<th [^>]*>([^<]*)</th>", page) == ["rule", "solves", "μA"]
+    assert re.findall(r"<td [^>]*>([^<]*)</td>", page) == ["sides", "4", "12.3", "&lt;empty&gt;", "12", "−∞"]
+    assert "<caption>a &amp; b</caption>" in page
+    assert page.count("text-align:right") == 6
+
+
+@pytest.mark.parametrize("rows", [[], [{"a": 1}, {"b": 1}], [{"a": 1}, {"a": 1, "b": 2}]])
+def test_table_of_unlike_rows_is_refused(rows):
+    with pytest.raises(ValueError, match="expected one row or more, the same columns"):
+        Table(rows)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,12 +18,9 @@ from mlnegf.nanosheet.subbands import (
     solve_subbands,
     transverse_basis,
 )
-from mlnegf.transport.bound_states import BoundStates, bound_states
+from mlnegf.transport.chain_charge import ChainCharge
 from mlnegf.transport.chains import Chains, hopping_energy
 from mlnegf.transport.contacts import Contacts
-from mlnegf.transport.equilibrium import OneFilling, charge_of_one
-from mlnegf.transport.nonequilibrium import Injected, inject
-from mlnegf.transport.response import ChainResponse, chain_response, shifted_lines
 
 Tensor = torch.Tensor
 
@@ -38,7 +36,7 @@ class Negf:
     filling : str
         Rule of `bound_states.FILLINGS`.
     tolerance : float
-        Of the energy quadrature, see `injection.inject`.
+        Of the energy integrals, see `transport.nonequilibrium`.
     left_out : float
         Largest share of the charge that subbands may hold and still be dropped.
     modes : str
@@ -47,7 +45,7 @@ class Negf:
 
     device: Device
     basis: TransverseBasis
-    filling: str = "sides"
+    filling: str = "edges"
     tolerance: float = 1e-6
     left_out: float = 1e-6
     modes: str = "uncoupled"
@@ -55,7 +53,7 @@ class Negf:
     @staticmethod
     def of(
         device: Device,
-        filling: str = "sides",
+        filling: str = "edges",
         tolerance: float = 1e-6,
         basis_size: int = 16,
         modes: str = "uncoupled",
@@ -82,15 +80,12 @@ class Negf:
             scattering=self._scattering,
         )
         scale = self.device.donors * float(self.basis.weights.sum())
-        injected = inject(chains, contacts, scale, self.tolerance)
-        single = charge_of_one(chains, contacts, scale, self.tolerance)
-        bound = bound_states(chains, contacts, self.filling)
-        parts = (self, contacts, subbands, family, rank, chains, injected, single, bound, dropped)
+        lines = ChainCharge.of(chains, contacts, scale, self.tolerance, self.filling)
+        uncoupled = UncoupledCharge(self, subbands, family, rank, lines, dropped)
         if self.modes == "uncoupled":
-            return Charge(*parts)
-        return MixedCharge(
-            *parts, coupled_charge(self.basis, energy, self.device.grid.dx, contacts, scale, self.tolerance)
-        )
+            return uncoupled
+        mixed = coupled_charge(self.basis, energy, self.device.grid.dx, contacts, scale, self.tolerance)
+        return MixedCharge(uncoupled, mixed)
 
     @cached_property
     def _scattering(self) -> Tensor | None:
@@ -125,9 +120,50 @@ class Negf:
         return keep // size, keep % size, float(dropped)
 
 
+class Charge(Protocol):
+    """Result of one NEGF solve, with modes uncoupled or coupled; fields on the folded grid."""
+
+    @property
+    def lines(self) -> ChainCharge:
+        """The kept subbands as uncoupled chains."""
+
+    @property
+    def density(self) -> Floats:
+        """Electron density, (nx, cells), nm⁻³; zero outside the cells where wave functions live, nowhere negative."""
+
+    @property
+    def current(self) -> float:
+        """Drain current, A."""
+
+    @property
+    def slope(self) -> Floats:
+        """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
+
+    @property
+    def dropped(self) -> float:
+        """Bound on the share of charge in the subbands left out."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the highest transverse function is in use, so that charge may be left out."""
+
+    @property
+    def continuity(self) -> float:
+        """Least overlap of a kept subband with itself in the next slice; near 1 where modes do not couple."""
+
+    def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
+        """Density with all levels lowered by `shifts` (J,), eV, and its derivative by them, both (J, nx, cells)."""
+
+    def respond(self, change: Floats) -> tuple[Floats, float]:
+        """Linear response to a change of potential, V, on the folded grid (nx, cells): δn (nx, cells), nm⁻³; δI, A."""
+
+    def respond_transposed(self, density: Floats, current: float) -> Floats:
+        """Apply the transpose of `respond` to weights of δn (nx, cells) and of δI: the gradient by φ, (nx, cells)."""
+
+
 @dataclass(frozen=True, eq=False)
-class Charge:
-    """Result of one NEGF solve.
+class UncoupledCharge:
+    """Charge of subbands that do not mix along x.
 
     Attributes
     ----------
@@ -135,30 +171,23 @@ class Charge:
         All subbands of all slices.
     family, rank : int64 Tensor, (K,)
         The kept ones.
-    chains : Chains
-        Their transport problems.
-    injected : Injected
-    single : OneFilling
-    bound : BoundStates
+    lines : ChainCharge
+        Their transport problems, solved.
     dropped : float
-        Bound on the share of charge in the subbands left out.
+        See `Charge`.
     """
 
     negf: Negf
-    contacts: Contacts
     subbands: Subbands
     family: Tensor
     rank: Tensor
-    chains: Chains
-    injected: Injected
-    single: OneFilling
-    bound: BoundStates
+    lines: ChainCharge
     dropped: float
 
     @cached_property
     def line_density(self) -> Tensor:
         """Electrons per nm in every kept subband, (K, nx)."""
-        return self.injected.density + self.single.density + self.bound.density(self.chains)
+        return self.lines.density
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -168,8 +197,9 @@ class Charge:
 
     @cached_property
     def density(self) -> Floats:
-        """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
-        return self.on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes))
+        """Electron density, see `Charge`."""
+        # Below the error of the energy integrals nothing is known, not even the sign.
+        return self._on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes).clamp_min(0.0))
 
     @property
     def continuity(self) -> float:
@@ -180,22 +210,25 @@ class Charge:
     @property
     def current(self) -> float:
         """Drain current, A."""
-        return float(self.injected.current.sum())
+        return float(self.lines.current.sum())
 
     @cached_property
     def slope(self) -> Floats:
         """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
-        slope = self.shifted_lines(torch.zeros(1))[1][0].clamp_min(0.0)
-        return self.on_grid(torch.einsum("kx,kxc->xc", slope, self.shapes))
+        return np.asarray(np.maximum(self.shifted(np.zeros(1))[1][0], 0.0))
 
-    def shifted_lines(self, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """Charge of the kept subbands with all levels lowered by `shifts`, see `response.shifted_lines`."""
-        return shifted_lines(self.chains, self.contacts, self.injected, self.single, self.bound, shifts)
+    @property
+    def exhausted(self) -> bool:
+        """Whether the highest transverse function is in use, so that charge may be left out."""
+        return int(self.rank.max()) + 1 == self.negf.basis.energies.shape[1]
 
-    @cached_property
-    def chain_response(self) -> ChainResponse:
-        """Response of the kept subbands to their energies."""
-        return chain_response(self.chains, self.contacts, self.injected, self.single, self.bound)
+    def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
+        """Density with all levels lowered by `shifts` (J,), eV, and its derivative by them, both (J, nx, cells)."""
+        values, slopes = (
+            np.stack([self._on_grid(torch.einsum("kx,kxc->xc", line, self.shapes)) for line in lines])
+            for lines in self.lines.shifted(torch.as_tensor(shifts))
+        )
+        return values, slopes
 
     @cached_property
     def _polarisation(self) -> Tensor:
@@ -241,14 +274,27 @@ class Charge:
         current : float
             δI, A.
         """
-        energy = -torch.from_numpy(np.ascontiguousarray(change[:, self.negf.device.grid.channel_cells]))
+        energy = -self._on_channel(change)
         levels = torch.einsum("kxc,xc->kx", self.shapes, energy * self.negf.basis.weights)
-        lines = (self.chain_response.density @ levels[..., None])[..., 0]
+        lines, current = self.lines.respond(levels)
         density = torch.einsum("kx,kxc->xc", lines, self.shapes)
         density += (self._polarisation @ energy[..., None])[..., 0]
-        return self.on_grid(density), float((self.chain_response.current * levels).sum())
+        return self._on_grid(density), float(current.sum())
 
-    def on_grid(self, values: Tensor) -> Floats:
+    def respond_transposed(self, density: Floats, current: float) -> Floats:
+        """Apply the transpose of `respond`; see `Charge`."""
+        weight = self._on_channel(density)
+        lines = torch.einsum("kxc,xc->kx", self.shapes, weight)
+        levels = self.lines.respond_transposed(lines, torch.full((len(lines),), current, dtype=lines.dtype))
+        energy = torch.einsum("kx,kxc->xc", levels, self.shapes) * self.negf.basis.weights
+        energy += (weight[:, None] @ self._polarisation)[:, 0]
+        return self._on_grid(-energy)
+
+    def _on_channel(self, values: Floats) -> Tensor:
+        """Values (nx, cells) of the folded grid on `grid.channel_cells`, (nx, C)."""
+        return torch.from_numpy(np.ascontiguousarray(values[:, self.negf.device.grid.channel_cells]))
+
+    def _on_grid(self, values: Tensor) -> Floats:
         """Lay values (nx, C) of `grid.channel_cells` on the folded grid, zero elsewhere: (nx, cells)."""
         grid = self.negf.device.grid
         folded = np.zeros((len(grid.x), len(grid.images)))
@@ -257,7 +303,7 @@ class Charge:
 
 
 @dataclass(frozen=True, eq=False)
-class MixedCharge(Charge):
+class MixedCharge:
     """Charge and current of coupled modes; slope and response are those of the uncoupled ones at the same potential.
 
     So Newton's method becomes a quasi-Newton method, whose linear problem is wrong by as much as the coupling matters:
@@ -265,15 +311,17 @@ class MixedCharge(Charge):
 
     Attributes
     ----------
+    uncoupled : UncoupledCharge
     coupled : CoupledCharge
     """
 
+    uncoupled: UncoupledCharge
     coupled: CoupledCharge
 
     @cached_property
     def density(self) -> Floats:
-        """Electron density on the folded cells, (nx, cells), nm⁻³; zero in the oxide."""
-        return self.on_grid(self.coupled.density)
+        """Electron density, see `Charge`."""
+        return self.uncoupled._on_grid(self.coupled.density.clamp_min(0.0))
 
     @property
     def current(self) -> float:
@@ -284,3 +332,35 @@ class MixedCharge(Charge):
     def continuity(self) -> float:
         """Modes may mix: 1."""
         return 1.0
+
+    @property
+    def lines(self) -> ChainCharge:
+        """Of the uncoupled modes."""
+        return self.uncoupled.lines
+
+    @property
+    def slope(self) -> Floats:
+        """Of the uncoupled modes."""
+        return self.uncoupled.slope
+
+    @property
+    def dropped(self) -> float:
+        """Of the uncoupled modes."""
+        return self.uncoupled.dropped
+
+    @property
+    def exhausted(self) -> bool:
+        """Of the uncoupled modes."""
+        return self.uncoupled.exhausted
+
+    def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.shifted(shifts)
+
+    def respond(self, change: Floats) -> tuple[Floats, float]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.respond(change)
+
+    def respond_transposed(self, density: Floats, current: float) -> Floats:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.respond_transposed(density, current)

@@ -10,7 +10,7 @@ from mlnegf._common import Floats
 from mlnegf.learning.training import History
 from mlnegf.plots.style import COLOURS, panels, styled
 from mlnegf.units import PER_CUBIC_CENTIMETRE
-from mlnegf.warmstart.dataset import Sample
+from mlnegf.warmstart.samples import Sample
 
 
 @styled()
@@ -42,6 +42,25 @@ def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None 
     for axis in axes[-1]:
         axis.set_xlabel("y (nm)", fontsize=8)
     figure.suptitle("electrons per cm³", fontsize=9)
+    return figure
+
+
+@styled()
+def iterations(sample: Sample) -> Figure:
+    """Draw the first and the last iteration along x: electrons per length, and the potential energy on the axis."""
+    grid, middle = sample.device.grid, tuple(cells // 2 for cells in sample.mask.shape)
+    figure, axes = panels(8.5, 2.9, 1, 2)
+    electrons, energy = axes[0]
+    area = np.outer(grid.dy[grid.box[0]], grid.dz[grid.box[1]])
+    for name, charge, potential in (
+        ("first", sample.first_charge, sample.first_potential),
+        ("last", sample.charge, sample.potential),
+    ):
+        electrons.plot(sample.x, (charge * area).sum(axis=(1, 2)), label=name)
+        energy.plot(sample.x, -potential[:, *middle], label=name)
+    electrons.set(xlabel="x (nm)", ylabel="electrons (1/nm)", ylim=(0, None))
+    energy.set(xlabel="x (nm)", ylabel="potential energy on the axis (eV)")
+    electrons.legend()
     return figure
 
 

@@ -6,12 +6,13 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from mlnegf._common import Floats
 from mlnegf.plots.style import COLOURS, MARKERS, STYLE, panels, styled
-from mlnegf.warmstart.comparison import Run
+from mlnegf.warmstart.comparison import Trial
 
 
 @styled()
-def comparison(runs: Sequence[Run], split: str | None = None, most: int = 60) -> Figure:
+def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) -> Figure:
     """Draw the share of cases that are right within n NEGF solves, a panel for each scheme, a line for each guess."""
     chosen = [run for run in runs if split in (None, run.split)]
     schemes, guesses = (list(dict.fromkeys(getattr(run, name) for run in chosen)) for name in ("scheme", "guess"))
@@ -37,7 +38,7 @@ def comparison(runs: Sequence[Run], split: str | None = None, most: int = 60) ->
 
 
 @styled()
-def bias_map(runs: Sequence[Run], scheme: str, guesses: Sequence[str], most: int = 20) -> Figure:
+def bias_map(runs: Sequence[Trial], scheme: str, guesses: Sequence[str], most: int = 20) -> Figure:
     """Draw the NEGF solves of one scheme over gate and drain voltage; a cross where the run was not right."""
     figure, axes = panels(2.6 * len(guesses) + 0.8, 3.0, 1, len(guesses), sharey=True)
     image = None
@@ -74,7 +75,23 @@ def bias_map(runs: Sequence[Run], scheme: str, guesses: Sequence[str], most: int
 
 
 @styled()
-def certificates(runs: Sequence[Run]) -> Figure:
+def over_bias(values: Floats, gates: Sequence[float], drains: Sequence[float], title: str) -> Figure:
+    """Draw numbers, (gates, drains), over gate and drain voltage, each written into its place."""
+    figure, axes = panels(4.6, 2.8)
+    axis = axes[0, 0]
+    axis.imshow(values, origin="lower", cmap="cividis", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        colour = "w" if value < np.max(values) / 2 else "k"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour)
+    axis.set_xticks(range(len(drains)), [f"{drain:g}" for drain in drains])
+    axis.set_yticks(range(len(gates)), [f"{gate:g}" for gate in gates])
+    axis.grid(False)
+    axis.set(xlabel="drain voltage (V)", ylabel="gate voltage (V)", title=title)
+    return figure
+
+
+@styled()
+def certificates(runs: Sequence[Trial]) -> Figure:
     """Draw the error that the solver estimated against the true one, for every certified run."""
     figure, axes = panels(4.6, 4.0)
     axis = axes[0, 0]

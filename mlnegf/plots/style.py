@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
+import torch
 from cycler import cycler
 from matplotlib.figure import Figure
 
@@ -33,6 +34,13 @@ STYLE: Final[dict[str, Any]] = {
     "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), "-"]),
 }
 MARKERS: Final = "os^Dvx"
+
+
+def set_up() -> None:
+    """Prepare a notebook: this style for its own figures too, and one thread, since two fight over small arrays."""
+    parameters: Any = plt.rcParams
+    parameters.update(STYLE)
+    torch.set_num_threads(1)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ its derivative, from the energies the charge was integrated on.
 """
 
 import numpy as np
-import torch
 
 from mlnegf._common import Floats
 from mlnegf.nanosheet.charge import Charge
@@ -25,12 +24,9 @@ def shifted_density(charge: Charge, potential: Floats) -> Density:
 
     Beyond the table the charge falls exponentially and rises on a straight line.
     """
-    kT = charge.contacts.kT
+    kT = charge.lines.contacts.kT
     shifts = np.arange(-REACH, REACH + STEP / 2, STEP)
-    values, slopes = (
-        np.stack([charge.on_grid(torch.einsum("kx,kxc->xc", line, charge.shapes)) for line in lines])
-        for lines in charge.shifted_lines(torch.as_tensor(shifts * kT))
-    )
+    values, slopes = charge.shifted(shifts * kT)
     values = np.maximum(values + charge.density - values[len(shifts) // 2], 1e-300)
 
     def density(trial: Floats) -> tuple[Floats, Floats]:

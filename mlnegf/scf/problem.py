@@ -79,7 +79,7 @@ class Problem:
     device: Device
     gate: float
     drain: float
-    filling: str = "sides"
+    filling: str = "edges"
     modes: str = "uncoupled"
     work: Work = field(default_factory=Work)
     started: float = field(default_factory=time.perf_counter)

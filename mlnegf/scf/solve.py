@@ -85,7 +85,7 @@ def solve(
     scheme: str | Scheme = "auto",
     tolerance: float = 1e-3,
     current_tolerance: float = 1e-2,
-    filling: str = "sides",
+    filling: str = "edges",
     modes: str = "uncoupled",
     max_solves: int = 100,
 ) -> Solution:
@@ -256,7 +256,7 @@ def _solution(run: Run) -> Solution:
 def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[str]:
     """Say what marks the branch that equilibrium does not lead to, and of charge that was lost; limits in eV."""
     charge, device = point.charge, point.problem.device
-    lowest = charge.chains.onsite.numpy()[charge.chains.onsite[:, 0].argmin()]
+    lowest = charge.lines.chains.onsite.numpy()[charge.lines.chains.onsite[:, 0].argmin()]
     away = max(1, round(1.0 / device.grid.dx))
     ends = (
         ("source", lowest[: round(device.source_length / device.grid.dx)]),
@@ -274,7 +274,7 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
                 f"a well {depth * 1e3:.0f} meV below the lead's edge lies in the {name}: this may not be the solution "
                 "that equilibrium leads to; come from a lower bias"
             )
-    chains, contacts = charge.chains, charge.contacts
+    chains, contacts = charge.lines.chains, charge.lines.contacts
     band_top = float((torch.minimum(*chains.edges) + 4 * chains.hopping).min())
     filled = max(contacts.source, contacts.drain) + 8 * contacts.kT
     if band_top < filled:
@@ -282,9 +282,9 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
             f"the lattice has no states of the heaviest subband above {band_top:.2f} eV, yet contacts are filled up to "
             f"{filled:.2f} eV: charge is lost; use a smaller spacing[0] than {device.grid.dx} nm"
         )
-    if (missed := max(charge.injected.unresolved, charge.single.unresolved)) > 0:
+    if (missed := charge.lines.unresolved) > 0:
         yield f"the energy integral missed its tolerance {missed:.1g} times over"
-    if int(charge.rank.max()) + 1 == charge.negf.basis.energies.shape[1]:
+    if charge.exhausted:
         yield "the highest transverse function is in use: the section is too large for the basis; charge is left out"
     if (overlap := charge.continuity) < 0.7:
         yield (

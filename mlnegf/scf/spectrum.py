@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from mlnegf._common import Floats
-from mlnegf.nanosheet.charge import Charge
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
-from mlnegf.transport.chains import scattering_states
+from mlnegf.transport.chain_charge import ChainCharge
+from mlnegf.transport.chains import chain_states
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 
@@ -59,14 +59,14 @@ def spectrum(solution: Solution, energy: Floats | None = None) -> Spectrum:
     """
     device, grid = solution.device, solution.device.grid
     problem = Problem(device, device.mirror * solution.gate, device.mirror * solution.drain)
-    charge = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge
-    chains, contacts = charge.chains, charge.contacts
-    points = torch.as_tensor(np.asarray(_window(charge) if energy is None else energy, dtype=np.float64))
+    lines = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge.lines
+    chains, contacts = lines.chains, lines.contacts
+    points = torch.as_tensor(np.asarray(_window(lines) if energy is None else energy, dtype=np.float64))
     subbands = len(chains.onsite)
     onsite, hopping, degeneracy = (
         values.repeat_interleave(len(points), 0) for values in (chains.onsite, chains.hopping, chains.degeneracy)
     )
-    states = scattering_states(onsite, hopping, points.repeat(subbands), chains.scattering)
+    states = chain_states(onsite, hopping, points.repeat(subbands), chains.scattering)
     source, drain = (f[:, None] for f in contacts.occupation(points))
 
     def total(values: torch.Tensor) -> torch.Tensor:
@@ -88,9 +88,9 @@ def spectrum(solution: Solution, energy: Floats | None = None) -> Spectrum:
     )
 
 
-def _window(charge: Charge) -> Floats:
+def _window(lines: ChainCharge) -> Floats:
     """Energies, eV, from below the lowest subband to 10 kT over its top and both Fermi levels, off round numbers."""
-    onsite, contacts = charge.chains.onsite.numpy(), charge.contacts
+    onsite, contacts = lines.chains.onsite.numpy(), lines.contacts
     lowest = onsite[onsite.max(axis=1).argmin()]
     top = max(lowest.max(), contacts.source, contacts.drain) + 10 * contacts.kT
     return np.linspace(onsite.min() - 2 * contacts.kT, top, 400) + 1.7e-7

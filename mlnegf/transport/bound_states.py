@@ -1,15 +1,25 @@
 """States below both band edges: no contact injects them, yet they hold charge.
 
 A bound state solves (2t + E_m(x) + Σ_L(E) + Σ_R(E) − E) φ = 0 with real self-energies; its weight in the leads is
-−dΣ/dE times the end amplitudes squared. How it is filled is a rule, not a result of ballistic theory. The default,
-`sides`, fills it from each contact in the share of its norm on that contact's side of the device, as weak scattering
-in both halves would. A state about to cross the lower edge lies nearly all in that edge's lead, whose contact fills
-the resonance it turns into: the charge is continuous there. It is so too where the two edges change order, at which
-`threshold`, the contact with the lower edge alone, jumps.
+−dΣ/dE times the end amplitudes squared. How it is filled is a rule, not a result of ballistic theory.
+
+*What a rule may look like.* Just above the lower edge the same state is a resonance that the contact with that edge has
+filled alone, however thick the barrier between them: on the edge the rule must give that contact's filling. And two
+levels in separate wells that pass each other mix within an energy too small to resolve, where a share read off each
+wave function would jump: the rule must be a function of the energy alone, so that the charge is the diagonal of a
+function of the Hamiltonian, smooth whatever levels do. With the depths d_S = E_S − E and d_D = E_D − E below the edges
+of source and drain, the default, `edges`, is the simplest such function that is also smooth where the edges change
+order:
+
+    f = w_S f_S + w_D f_D,    w_S = d_D/(d_S + d_D),    w_D = d_S/(d_S + d_D).
+
+The contact whose band lies nearer in energy, from which it takes the smaller quantum to reach the state, counts more;
+deep below both the two count alike. `threshold`, the contact with the lower edge alone, is continuous on the edge too
+but jumps where the edges change order.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,24 +28,92 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import brentq
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, Variant
+from mlnegf.transport.chain_lead import ChainLead
 from mlnegf.transport.chains import Chains
 from mlnegf.transport.contacts import Contacts
 
 Tensor = torch.Tensor
 
-Filling = Callable[[float, float, float], tuple[float, float]]
-"""Shares of the source's and the drain's distribution, from both band edges and the share of the state's norm on the
-source's side of the middle, in which it is linear."""
 
-FILLINGS: Final[dict[str, Filling]] = {
-    "sides": lambda left, right, side: (side, 1.0 - side),
-    "threshold": lambda left, right, side: (1.0, 0.0) if left <= right else (0.0, 1.0),
-    "source": lambda left, right, side: (1.0, 0.0),
-    "drain": lambda left, right, side: (0.0, 1.0),
-    "mean": lambda left, right, side: (0.5, 0.5),
-    "empty": lambda left, right, side: (0.0, 0.0),
-}
+class Filling(Variant):
+    """A rule: the shares of the source's and the drain's distribution in the occupation of a bound state."""
+
+    total: float = 1.0
+    """Sum of both shares."""
+
+    def source(self, left: Floats, right: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the source's share, and its derivatives by both depths.
+
+        Parameters
+        ----------
+        left, right : ndarray, (B,)
+            Depths of the states below the edges of source and drain, eV, not negative.
+        """
+        raise NotImplementedError
+
+
+class Edges(Filling, name="edges"):
+    """Both contacts, in inverse proportion to the depth below their edges."""
+
+    def source(self, left: Floats, right: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return d_D/(d_S + d_D)."""
+        both = np.maximum(left + right, 1e-300)
+        return right / both, -right / both**2, left / both**2
+
+
+class _Fixed(Filling):
+    """A share that no small change of a depth changes."""
+
+    def share(self, left: Floats, right: Floats) -> Floats:
+        """Return the source's share."""
+        raise NotImplementedError
+
+    def source(self, left: Floats, right: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the share and no derivatives."""
+        return self.share(left, right), np.zeros_like(left), np.zeros_like(left)
+
+
+class Threshold(_Fixed, name="threshold"):
+    """The contact with the lower edge alone."""
+
+    def share(self, left: Floats, right: Floats) -> Floats:
+        """Return 1 where the source's edge is the lower one."""
+        return (left <= right).astype(np.float64)
+
+
+class Source(_Fixed, name="source"):
+    """The source alone."""
+
+    def share(self, left: Floats, right: Floats) -> Floats:
+        """Return 1."""
+        return np.ones_like(left)
+
+
+class Drain(_Fixed, name="drain"):
+    """The drain alone."""
+
+    def share(self, left: Floats, right: Floats) -> Floats:
+        """Return 0."""
+        return np.zeros_like(left)
+
+
+class Mean(_Fixed, name="mean"):
+    """Both alike."""
+
+    def share(self, left: Floats, right: Floats) -> Floats:
+        """Return one half."""
+        return np.full_like(left, 0.5)
+
+
+class Empty(Drain, name="empty"):
+    """Neither."""
+
+    total = 0.0
+
+
+FILLINGS: Final[dict[str, type[Filling]]] = Filling.variants
+"""Every rule by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +128,10 @@ class BoundStates:
         eV; 0 to 1.
     shares : ndarray, (B, 2)
         Of the source's and the drain's distribution.
-    occupation_slope, side_slope : ndarray, (B,)
-        Derivative of the occupation by the energy, 1/eV, and by the share of the norm on the source's side.
+    by_energy : ndarray, (B,)
+        Derivative of the occupation by the state's energy, 1/eV.
+    by_edges : ndarray, (B, 2)
+        By the edges of source and drain, 1/eV.
     wave : ndarray, (B, nx)
         φ normalised to Σφ² = 1 on the device.
     norm : ndarray, (B,)
@@ -62,8 +142,8 @@ class BoundStates:
     energy: Floats
     occupation: Floats
     shares: Floats
-    occupation_slope: Floats
-    side_slope: Floats
+    by_energy: Floats
+    by_edges: Floats
     wave: Floats
     norm: Floats
 
@@ -76,54 +156,74 @@ class BoundStates:
         return torch.from_numpy(density)
 
 
-def self_energy(energy: float, edge: float, hopping: float) -> tuple[float, float, float]:
-    """Σ = −tλ of a lead below its edge, and its first and second derivative by energy."""
-    x = (edge - energy) / (2 * hopping)
-    phase = 1 + x - np.sqrt(x * (2 + x))
-    rest = 1 - phase**2
-    with np.errstate(divide="ignore", over="ignore"):
-        return -hopping * phase, -(phase**2) / rest, -2 * phase**3 / (hopping * rest**3)
+@dataclass(frozen=True, eq=False)
+class BoundLeads:
+    """Both leads at an energy below their edges, where everything is real: values (2,), source and drain.
 
-
-def bound_states(chains: Chains, contacts: Contacts, filling: str = "sides") -> BoundStates:
-    """Find and fill every bound state that holds more than 1e-12 electrons.
-
-    Each level is the root of λ_k(E) − E, λ_k the k-th eigenvalue of H + Σ(E): a decreasing function, so the root is
-    unique and bracketed by the bottom of the well and the lower edge.
+    Attributes
+    ----------
+    leads : ChainLead
     """
+
+    leads: ChainLead
+
+    @staticmethod
+    def of(energy: float, edges: Floats, hopping: float) -> "BoundLeads":
+        """Solve both leads; eV."""
+        depth = torch.from_numpy(energy - np.asarray(edges, dtype=np.float64))
+        return BoundLeads(ChainLead.of(depth, torch.full((2,), hopping, dtype=torch.float64)))
+
+    @cached_property
+    def self_energy(self) -> Floats:
+        """Σ, eV."""
+        return np.asarray(self.leads.self_energy.real.numpy())
+
+    @cached_property
+    def slope(self) -> Floats:
+        """dΣ/dE."""
+        return np.asarray(self.leads.self_energy_slope.real.numpy())
+
+    @cached_property
+    def curvature(self) -> Floats:
+        """d²Σ/dE², 1/eV."""
+        return np.asarray(self.leads.self_energy_curvature.real.numpy())
+
+
+def bound_states(chains: Chains, contacts: Contacts, filling: str = "edges") -> BoundStates:
+    """Find and fill every bound state that holds more than 1e-12 electrons; `filling` is a name in `FILLINGS`."""
     onsite, hopping = chains.onsite.numpy(), chains.hopping.numpy()
     weights = chains.contact_weights.numpy()
-    edge = np.minimum(onsite[:, 0], onsite[:, -1])
+    edges = onsite[:, [0, -1]]
     bottom = onsite.min(1)
-    reach = max(contacts.source, contacts.drain) + 28 * contacts.kT
-    found = []
-    for mode in np.flatnonzero((bottom < edge - 1e-12) & (bottom < reach)):
-        closed = onsite[mode] + hopping[mode] * (2 + side_chain_shift(chains))
-        levels = _levels(closed, onsite[mode, [0, -1]], weights, float(hopping[mode]), float(bottom[mode]))
-        for energy, wave in levels:
-            slopes = [self_energy(energy, onsite[mode, end], hopping[mode])[1] for end in (0, -1)]
-            held = [-slope * float(share @ wave**2) for slope, share in zip(slopes, weights, strict=True)]
-            norm = 1 + sum(held)
-            side = (float((wave[: len(wave) // 2] ** 2).sum()) + held[0]) / norm
-            edges = float(onsite[mode, 0]), float(onsite[mode, -1])
-            fermi = [float(value) for value in contacts.occupation(torch.tensor(energy, dtype=torch.float64))]
-            on_one_side = [np.dot(FILLINGS[filling](*edges, share), fermi) for share in (0.0, 1.0)]
-            shares = FILLINGS[filling](*edges, side)
-            slope = -sum(share * value * (1 - value) for share, value in zip(shares, fermi, strict=True)) / contacts.kT
-            found.append(
-                (mode, energy, np.dot(shares, fermi), shares, slope, on_one_side[1] - on_one_side[0], wave, norm)
-            )
-    columns = [[row[place] for row in found] for place in range(8)]
+    filled_up_to = max(contacts.source, contacts.drain) + 28 * contacts.kT
+    modes, levels, waves, norms = [], [], [], []
+    for mode in np.flatnonzero((bottom < edges.min(1) - 1e-12) & (bottom < filled_up_to)):
+        for energy, wave in _levels(chains, int(mode)):
+            held = -BoundLeads.of(energy, edges[mode], float(hopping[mode])).slope * (weights @ wave**2)
+            modes.append(mode)
+            levels.append(energy)
+            waves.append(wave)
+            norms.append(1 + held.sum())
+    chosen, energies = np.array(modes, dtype=np.int64), np.array(levels, dtype=np.float64)
     return BoundStates(
-        mode=np.array(columns[0], dtype=np.int64),
-        energy=np.array(columns[1], dtype=float),
-        occupation=np.array(columns[2], dtype=float),
-        shares=np.array(columns[3], dtype=float).reshape(len(found), 2),
-        occupation_slope=np.array(columns[4], dtype=float),
-        side_slope=np.array(columns[5], dtype=float),
-        wave=np.array(columns[6], dtype=float).reshape(len(found), onsite.shape[1]),
-        norm=np.array(columns[7], dtype=float),
+        chosen,
+        energies,
+        *_filled(energies, edges[chosen], contacts, FILLINGS[filling]()),
+        wave=np.array(waves, dtype=np.float64).reshape(len(energies), onsite.shape[1]),
+        norm=np.array(norms, dtype=np.float64),
     )
+
+
+def _filled(
+    energy: Floats, edges: Floats, contacts: Contacts, filling: Filling
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Occupation, shares, and the occupation's derivatives by energy and by both edges."""
+    fermi = np.stack([f.numpy() for f in contacts.occupation(torch.from_numpy(energy))], -1)
+    share, *by_depth = filling.source(*(edges - energy[:, None]).T)
+    shares = np.stack([share, filling.total - share], -1)
+    by_edges = np.stack(by_depth, -1) * (fermi[:, :1] - fermi[:, 1:])
+    by_energy = -(shares * fermi * (1 - fermi)).sum(-1) / contacts.kT - by_edges.sum(-1)
+    return (shares * fermi).sum(-1), shares, by_energy, by_edges
 
 
 def side_chain_shift(chains: Chains) -> Floats:
@@ -133,15 +233,20 @@ def side_chain_shift(chains: Chains) -> Floats:
     return np.asarray(chains.scattering.sum(0).numpy())
 
 
-def _levels(
-    closed: Floats, edges: Floats, weights: Floats, hopping: float, bottom: float
-) -> list[tuple[float, Floats]]:
+def _levels(chains: Chains, mode: int) -> list[tuple[float, Floats]]:
+    """Every bound level of a chain and its wave.
+
+    Each is the root of λ_k(E) − E, λ_k the k-th eigenvalue of H + Σ(E): a decreasing function, so the root is unique
+    and bracketed by the bottom of the well and the lower edge.
+    """
+    onsite, hopping = chains.onsite[mode].numpy(), float(chains.hopping[mode])
+    edges, weights = onsite[[0, -1]], chains.contact_weights.numpy()
+    edge, bottom = float(edges.min()), float(onsite.min())
+    closed = onsite + hopping * (2 + side_chain_shift(chains))
     off = np.full(len(closed) - 1, -hopping)
-    edge = float(edges.min())
 
     def diagonal(depth: float) -> Floats:
-        sigma = [self_energy(edge - depth**2, end, hopping)[0] for end in edges]
-        return np.asarray(closed + sigma @ weights)
+        return np.asarray(closed + BoundLeads.of(edge - depth**2, edges, hopping).self_energy @ weights)
 
     def distance(depth: float, level: int) -> float:
         value = eigh_tridiagonal(diagonal(depth), off, eigvals_only=True, select="i", select_range=(level, level))[0]

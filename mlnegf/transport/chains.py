@@ -19,9 +19,11 @@ all of its side chains: Σ(x) = c(x)Σ_lead with c = α, plus 1 at the lead's si
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 
+from mlnegf.transport.chain_lead import ChainLead
 from mlnegf.units import HBAR2_OVER_2M0
 
 Tensor = torch.Tensor
@@ -51,6 +53,24 @@ class Chains:
     degeneracy: Tensor
     scattering: Tensor | None = None
 
+    @staticmethod
+    def one(onsite: Any, mass: float, spacing: float, degeneracy: float = 2.0) -> "Chains":
+        """Return a single chain.
+
+        Parameters
+        ----------
+        onsite : array, (nx,)
+            Band edge E(x), eV.
+        mass : float
+            m₀.
+        spacing : float
+            nm.
+        degeneracy : float
+            Electrons a state holds; 2 for spin alone.
+        """
+        hopping, held = hopping_energy(mass, spacing).reshape(1), torch.tensor([degeneracy], dtype=torch.float64)
+        return Chains(torch.as_tensor(onsite, dtype=torch.float64)[None], hopping, spacing, held)
+
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
         """Band edges of the left and of the right lead, (K,), eV."""
@@ -60,6 +80,11 @@ class Chains:
     def left_is_low(self) -> Tensor:
         """Whether the left lead has the lower edge, (K,); the higher one is the contact that injects beyond it."""
         return self.onsite[:, 0] <= self.onsite[:, -1]
+
+    @property
+    def per_state(self) -> Tensor:
+        """Electrons per nm that a spectral function of 1/eV holds, for a weight of 1 eV; (K,)."""
+        return self.degeneracy / (2 * torch.pi * self.spacing)
 
     @cached_property
     def contact_weights(self) -> Tensor:
@@ -81,55 +106,14 @@ def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Lead:
-    """Half-infinite lead at Q energies: phase factor λ = e^{ika}, Γ, and their derivatives by energy.
-
-    Attributes
-    ----------
-    phase : complex Tensor, (Q,)
-        λ; |λ| < 1 outside the band.
-    gamma, gamma_slope : Tensor, (Q,)
-        Γ in eV and dΓ/dE; zero outside the band.
-    self_energy_slope : complex Tensor, (Q,)
-        dΣ/dE, Σ = −tλ.
-    """
-
-    phase: Tensor
-    gamma: Tensor
-    gamma_slope: Tensor
-    self_energy_slope: Tensor
-
-    def __getitem__(self, part: slice) -> "Lead":
-        """Return some of the energies."""
-        return Lead(self.phase[part], self.gamma[part], self.gamma_slope[part], self.self_energy_slope[part])
-
-
-def lead(energy_above_edge: Tensor, hopping: Tensor) -> Lead:
-    """Solve a lead in closed form: cos ka = 1 − (E − E_edge)/2t."""
-    x = energy_above_edge / (2 * hopping)
-    cosine, sine_squared = 1 - x, x * (2 - x)
-    inside = sine_squared > 0
-    sine = sine_squared.abs().sqrt()
-    zero = torch.zeros_like(sine)
-    decaying = cosine - torch.sign(cosine) * sine
-    phase = torch.complex(torch.where(inside, cosine, decaying), torch.where(inside, sine, zero))
-    return Lead(
-        phase=phase,
-        gamma=torch.where(inside, 2 * hopping * sine, zero),
-        gamma_slope=torch.where(inside, cosine / sine, zero),
-        self_energy_slope=-phase.square() / (1 - phase.square()),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class ScatteringStates:
+class ChainStates:
     """The two solutions u, v of Q chains, (Q, nx) complex, and what normalises them."""
 
     u: Tensor
     v: Tensor
     determinant: Tensor
-    left: Lead
-    right: Lead
+    left: ChainLead
+    right: ChainLead
     scattering: Tensor | None = None
 
     @cached_property
@@ -197,9 +181,7 @@ def before(values: Tensor) -> Tensor:
     return values.cumsum(-1) - values
 
 
-def scattering_states(
-    onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None
-) -> ScatteringStates:
+def chain_states(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> ChainStates:
     """Solve Q chains, one energy each.
 
     Parameters
@@ -211,13 +193,13 @@ def scattering_states(
     scattering : Tensor, (2, nx), optional
         See `Chains`.
     """
-    left = lead(energy - onsite[:, 0], hopping)
-    right = lead(energy - onsite[:, -1], hopping)
+    left = ChainLead.of(energy - onsite[:, 0], hopping)
+    right = ChainLead.of(energy - onsite[:, -1], hopping)
     if scattering is None:
         u, v = _real_recursion(onsite, hopping, energy, left, right)
     else:
         u, v = recursion(onsite, hopping, energy, left.phase, right.phase, scattering)
-    return ScatteringStates(
+    return ChainStates(
         u=u,
         v=v[:, 1:],
         determinant=hopping * (left.phase * v[:, 1] - v[:, 0]),
@@ -227,7 +209,45 @@ def scattering_states(
     )
 
 
-def _real_recursion(onsite: Tensor, hopping: Tensor, energy: Tensor, left: Lead, right: Lead) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, eq=False)
+class Resolvent:
+    """G(x, x') = u(x_<) v(x_>) / D of Q chains at complex energies.
+
+    Attributes
+    ----------
+    u, v : complex Tensor, (Q, nx)
+    determinant : complex Tensor, (Q,)
+    left, right : ChainLead
+    """
+
+    u: Tensor
+    v: Tensor
+    determinant: Tensor
+    left: ChainLead
+    right: ChainLead
+
+    @property
+    def diagonal(self) -> Tensor:
+        """G(x, x), (Q, nx), 1/eV."""
+        return self.u * (self.v / self.determinant[:, None])
+
+
+def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> Resolvent:
+    """Solve Q chains at one complex energy each; arguments as in `chain_states`."""
+    left, right = (ChainLead.of(energy - onsite[:, end], hopping) for end in (0, -1))
+    u, v = recursion(onsite, hopping, energy, left.phase, right.phase, scattering)
+    return Resolvent(
+        u=u,
+        v=v[:, 1:],
+        determinant=hopping * (left.phase * v[:, 1] - v[:, 0]),
+        left=left,
+        right=right,
+    )
+
+
+def _real_recursion(
+    onsite: Tensor, hopping: Tensor, energy: Tensor, left: ChainLead, right: ChainLead
+) -> tuple[Tensor, Tensor]:
     """Do as `recursion` with real coefficients: real and imaginary parts go separate ways."""
     coefficient = (2 + (onsite - energy[:, None]) / hopping[:, None]).T.contiguous()
     both = torch.stack([coefficient, coefficient.flip(0)], 1)[:, :, None]

@@ -22,6 +22,13 @@ class Contacts:
             torch.sigmoid((self.drain - energy) / self.kT),
         )
 
+    def fermi(self, energy: Tensor, level: Tensor | float) -> Tensor:
+        """Fermi function about a level (eV), of real or complex energies."""
+        scaled = (energy - level) / self.kT
+        if not scaled.is_complex():
+            return torch.sigmoid(-scaled)
+        return 1 / (1 + torch.exp(torch.complex(scaled.real.clamp(-600, 600), scaled.imag)))
+
     def slope(self, occupation: Tensor) -> Tensor:
         """∂f/∂E of a Fermi function of value `occupation`, 1/eV."""
         return -occupation * (1 - occupation) / self.kT

@@ -1,4 +1,4 @@
-"""Charge of a chain filled by one contact alone, by a contour in the complex plane.
+"""Charge of chains in equilibrium with one contact, by a contour in the complex plane.
 
 Filled by a Fermi function f, the spectral function A = −2 Im G = A₁ + A₂ holds
 
@@ -7,7 +7,7 @@ Filled by a Fermi function f, the spectral function A = −2 Im G = A₁ + A₂ 
 and the path may leave the real axis: G has no poles above it, f none below μ + iπkT. A state in a well behind
 barriers, a resonance too narrow for any grid on the real axis, costs nothing there. f is that of the contact with the
 lower edge, which injects alone up to the other's edge; what the other one adds, A_high (f_high − f_low), is left to
-`injection.inject`. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993 (1982); Brandbyge et al., Phys. Rev. B 65,
+`nonequilibrium`. (Zeller, Deutz & Dederichs, Solid State Commun. 44, 993 (1982); Brandbyge et al., Phys. Rev. B 65,
 165401 (2002), who split the charge of a biased device so.)
 """
 
@@ -15,61 +15,16 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf.transport.chains import Chains, recursion
+from mlnegf.transport.chains import Chains, Resolvent, resolvent
 from mlnegf.transport.contacts import Contacts
-from mlnegf.transport.nonequilibrium import by_mode, per_state, reach
+from mlnegf.transport.nonequilibrium import by_mode, energy_window
 from mlnegf.transport.quadrature import EnergyPoints, Panels, off_axis, off_axis_panels, refine
 
 Tensor = torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Resolvent:
-    """G(x, x') = u(x_<) v(x_>) / D of Q chains at complex energies.
-
-    Attributes
-    ----------
-    u, v : complex Tensor, (Q, nx)
-    determinant : complex Tensor, (Q,)
-    left_slope, right_slope : complex Tensor, (Q,)
-        dΣ/dE of both leads.
-    """
-
-    u: Tensor
-    v: Tensor
-    determinant: Tensor
-    left_slope: Tensor
-    right_slope: Tensor
-
-    @property
-    def diagonal(self) -> Tensor:
-        """G(x, x), (Q, nx), 1/eV."""
-        return self.u * (self.v / self.determinant[:, None])
-
-
-def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> Resolvent:
-    """Solve Q chains at one complex energy each; arguments as in `chains.scattering_states`."""
-    left, right = (_phase(energy - onsite[:, end], hopping) for end in (0, -1))
-    u, v = recursion(onsite, hopping, energy, left, right, scattering)
-    return Resolvent(
-        u=u,
-        v=v[:, 1:],
-        determinant=hopping * (left * v[:, 1] - v[:, 0]),
-        left_slope=-left.square() / (1 - left.square()),
-        right_slope=-right.square() / (1 - right.square()),
-    )
-
-
-def _phase(energy_above_edge: Tensor, hopping: Tensor) -> Tensor:
-    """λ of the solution that decays into the lead, cos ka = 1 − (E − E_edge)/2t."""
-    cosine = 1 - energy_above_edge / (2 * hopping)
-    root = (cosine.square() - 1).sqrt()
-    one, other = cosine + root, cosine - root
-    return 1 / torch.where(one.abs() > other.abs(), one, other)
-
-
-@dataclass(frozen=True, eq=False)
-class OneFilling:
+class EquilibriumCharge:
     """Charge of every chain above its lower edge, filled by the contact that has it.
 
     Attributes
@@ -81,7 +36,7 @@ class OneFilling:
     resolvent : Resolvent
         At all points, panel by panel.
     quadrature_error, unresolved : float
-        As in `injection.Injected`.
+        As in `nonequilibrium.NonequilibriumCharge`.
     """
 
     density: Tensor
@@ -91,9 +46,11 @@ class OneFilling:
     unresolved: float
 
 
-def charge_of_one(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> OneFilling:
-    """Integrate the charge that one contact would fill; arguments as in `injection.inject`."""
-    low, _, _ = reach(chains, contacts)
+def equilibrium_charge(
+    chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6
+) -> EquilibriumCharge:
+    """Integrate the charge that one contact would fill; arguments as in `nonequilibrium_charge`."""
+    low, _, _ = energy_window(chains, contacts)
     height = torch.pi / 2 * contacts.kT  # half way to the first pole of f
     stop = _level(chains, contacts) + 30 * contacts.kT
 
@@ -101,7 +58,7 @@ def charge_of_one(chains: Chains, contacts: Contacts, density_scale: float, tole
         return off_axis(panels, low, height)
 
     def charges(points: EnergyPoints, solved: Resolvent, weight: Tensor) -> Tensor:
-        filled = (weight * occupation(chains, contacts, points) * per_state(chains, points))[:, None]
+        filled = (weight * occupation(chains, contacts, points) * chains.per_state[points.mode][:, None])[:, None]
         return -2 * (filled @ solved.diagonal.reshape(*points.energy.shape, -1)).imag[:, 0]
 
     def error(points: EnergyPoints, solved: Resolvent) -> Tensor:
@@ -113,7 +70,7 @@ def charge_of_one(chains: Chains, contacts: Contacts, density_scale: float, tole
     panels, unresolved = refine(off_axis_panels(low, stop, height), place, defect)
     points = place(panels)
     solved = _solve(chains, points)
-    return OneFilling(
+    return EquilibriumCharge(
         density=by_mode(points.mode, charges(points, solved, points.weight), len(low)),
         points=points,
         resolvent=solved,
@@ -125,8 +82,7 @@ def charge_of_one(chains: Chains, contacts: Contacts, density_scale: float, tole
 def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tensor:
     """Fermi function of the contact with the lower edge, (P, 15), complex."""
     level = _level(chains, contacts)[points.mode][:, None]
-    scaled = (points.energy - level) / contacts.kT
-    return 1 / (1 + torch.exp(torch.complex(scaled.real.clamp(-600, 600), scaled.imag)))
+    return contacts.fermi(points.energy, level)
 
 
 def _level(chains: Chains, contacts: Contacts) -> Tensor:

@@ -1,14 +1,14 @@
 """Current of uncoupled subbands, and the charge that the contact with the higher edge adds above both edges.
 
-Below it one contact alone injects, and what it would fill is the matter of `contour`; here, on the real axis, is what
-the other contact changes, A_high (f_high − f_low), and the flux T (f_S − f_D).
+Below it one contact alone injects, and what it would fill is the matter of `equilibrium`; here, on the real axis, is
+what the other contact changes, A_high (f_high − f_low), and the flux T (f_S − f_D).
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from mlnegf.transport.chains import Chains, ScatteringStates, scattering_states
+from mlnegf.transport.chains import Chains, ChainStates, chain_states
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.quadrature import ABOVE, EnergyPoints, Panels, above, refine
 from mlnegf.units import CONDUCTANCE_QUANTUM
@@ -17,10 +17,10 @@ Tensor = torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Injected:
+class NonequilibriumCharge:
     """Current of every chain, and the charge that the contact with the higher edge injects beyond the other's filling.
 
-    Both are integrals over the energies above both edges; the rest of the charge is that of `contour`.
+    Both are integrals over the energies above both edges; the rest of the charge is that of `equilibrium`.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Injected:
         A, positive when electrons flow from source to drain.
     points : EnergyPoints
         Rows are panels.
-    states : ScatteringStates
+    states : ChainStates
         At all points, panel by panel.
     quadrature_error : float
         Σ over panels of the largest |Kronrod − Gauss|, electrons per nm: a bound far above the error of the Kronrod
@@ -42,12 +42,12 @@ class Injected:
     density: Tensor
     current: Tensor
     points: EnergyPoints
-    states: ScatteringStates
+    states: ChainStates
     quadrature_error: float
     unresolved: float
 
 
-def reach(chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor, Tensor]:
+def energy_window(chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor, Tensor]:
     """Lower edge, higher edge and upper end of the energies that matter, (K,), eV; low ≤ high ≤ top."""
     low, high = torch.minimum(*chains.edges), torch.maximum(*chains.edges)
     highest = chains.onsite.max(-1).values.clamp_min(max(contacts.source, contacts.drain))
@@ -55,7 +55,9 @@ def reach(chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor, Tensor]:
     return low, torch.minimum(high, top), top
 
 
-def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6) -> Injected:
+def nonequilibrium_charge(
+    chains: Chains, contacts: Contacts, density_scale: float, tolerance: float = 1e-6
+) -> NonequilibriumCharge:
     """Integrate current, and charge out of equilibrium with the lower edge's contact, above both edges.
 
     Parameters
@@ -67,7 +69,7 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
     tolerance : float
         Largest |Kronrod − Gauss| of one panel, relative to `density_scale`, and to the injected flux for the current.
     """
-    _, high, top = reach(chains, contacts)
+    _, high, top = energy_window(chains, contacts)
     flux_scale: list[Tensor] = []
 
     def defect(points: EnergyPoints) -> Tensor:
@@ -85,7 +87,7 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
     states = _solve(chains, points)
     density, current, _ = _integrands(points, states, chains, contacts)
     error = ((points.weight - points.gauss_weight)[..., None] * density).sum(1).abs().max(-1).values.sum()
-    return Injected(
+    return NonequilibriumCharge(
         density=by_mode(points.mode, (points.weight[..., None] * density).sum(1), len(high)),
         current=by_mode(points.mode, (points.weight * current).sum(1), len(high)) * CONDUCTANCE_QUANTUM,
         points=points,
@@ -95,22 +97,22 @@ def inject(chains: Chains, contacts: Contacts, density_scale: float, tolerance: 
     )
 
 
-def _solve(chains: Chains, points: EnergyPoints) -> ScatteringStates:
+def _solve(chains: Chains, points: EnergyPoints) -> ChainStates:
     modes, energy = points.modes, points.energy.reshape(-1)
-    return scattering_states(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)
+    return chain_states(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)
 
 
 def _integrands(
-    points: EnergyPoints, states: ScatteringStates, chains: Chains, contacts: Contacts
+    points: EnergyPoints, states: ChainStates, chains: Chains, contacts: Contacts
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Charge beyond the lower contact's filling (P, 15, nx), net and one-way flux (P, 15), all for weights dE."""
     source, drain = contacts.occupation(points.energy)
-    density = beyond(chains, points, states, source, drain) * per_state(chains, points)[..., None]
+    density = beyond(chains, points, states, source, drain) * chains.per_state[points.mode][:, None, None]
     flux = states.transmission.reshape(points.energy.shape) * (chains.degeneracy[points.mode] / 2)[:, None]
     return density, flux * (source - drain), flux * torch.maximum(source, drain)
 
 
-def beyond(chains: Chains, points: EnergyPoints, states: ScatteringStates, source: Tensor, drain: Tensor) -> Tensor:
+def beyond(chains: Chains, points: EnergyPoints, states: ChainStates, source: Tensor, drain: Tensor) -> Tensor:
     """A_high (w_high − w_low) of weights w (P, 15) of source and drain, (P, 15, nx)."""
     shape = points.energy.shape
     left_is_low = chains.left_is_low[points.mode][:, None]
@@ -121,11 +123,6 @@ def beyond(chains: Chains, points: EnergyPoints, states: ScatteringStates, sourc
         states.left_injected.reshape(*shape, -1),
     )
     return excess * injected
-
-
-def per_state(chains: Chains, points: EnergyPoints) -> Tensor:
-    """Electrons per nm that a spectral function of 1/eV holds, for a weight of 1 eV; (P, 1)."""
-    return (chains.degeneracy / (2 * torch.pi * chains.spacing))[points.mode][:, None]
 
 
 def by_mode(mode: Tensor, values: Tensor, modes: int) -> Tensor:

@@ -1,12 +1,37 @@
-"""Exact linear response of the charge and the current of uncoupled subbands to their subband energies.
+"""Exact linear response of the charge and the current of chains to their site energies.
 
-With G(x, x') = u(x_<) v(x_>)/D (see `chains`) first-order perturbation, δG = −G δM G with M = E − H − Σ, gives
+The unknown is the site energy E(x), x = 0 … N, the leads following E(0) and E(N). With M = E − H − Σ and G = M⁻¹,
 
-    δ|G(x, 0)|² = −2 Re Σ_x' G*(x, 0) G(x, x') δM(x') G(x', 0),
+    δG = −G δM G.                                                                                  (1)
 
-a sum of products of a function of x and a function of x' on either side of the diagonal: the sum over energies is a
-matrix product. The energies of the quadrature move with the band edges and are differentiated too; at fixed energies
-the derivative at an edge would not be integrable.
+*Out of equilibrium* (`nonequilibrium_response`). Mirrored, if need be, so that the contact with the higher edge is the
+right one (c and Γ carry its index R), charge and current are
+
+    n(x) = ∫ w(E) Γ_R Σ_y c_R(y) |G(x, y)|² dE,    w = ± (g/2πa)(f_S − f_D),
+    I = ∫ j(E) Γ_L Γ_R Σ_x,y c_L(x) c_R(y) |G(x, y)|² dE,                                          (2)
+
+c = 1 on the lead's own site and, without scattering, nowhere else. The quadrature's energies are E = E(N) + q² at fixed
+q: at fixed E the derivative at an edge would not be integrable. So with E − E(N), hence Σ_R and Γ_R, unchanged,
+
+    δM(x') = δE(N) − δE(x') − c_L(x') Σ'_L (δE(N) − δE(0)),
+    δΓ_L = Γ'_L (δE(N) − δE(0)),    δw = w' δE(N),    δj = j' δE(N),                               (3)
+    δ|G(x, y)|² = −2 Re Σ_x' G*(x, y) G(x, x') δM(x') G(x', y).                                    (4)
+
+As G(x, x') = u(x_<) v(x_>)/D, (4) is a sum of products of a function of x and one of x', on either side of the
+diagonal: the sum over energies is a matrix product (`_kernel`).
+
+*In equilibrium* (`equilibrium_response`) n(x) = −2 Im ∫ (g/2πa) f G(x, x) dE along a contour that follows the lower
+edge E(l), and δG(x, x) = −Σ_x' G(x, x')² δM(x') with
+
+    δM(x') = δE(l) − δE(x') − Σ_i c_i(x') Σ'_i (δE(l) − δE(end of i)).                             (5)
+
+*Bound states* (`bound_response`): (H + Σ(E) − E) φ = 0, normed to Z = Σφ² − Σ_i Σ'_i Σ_x c_i φ² on device and leads,
+has
+
+    Z δE = Σ_x' φ² δE(x') − Σ_i Σ'_i (Σ_x c_i φ²) δE(end of i),                                    (6)
+
+δφ follows from the bordered equation (E − H − Σ) δφ = (δE(x) + δΣ − δE) φ, φ·δφ = 0, and the occupation f changes by
+∂f/∂E δE + Σ_i ∂f/∂E_i δE(end of i).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +40,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlnegf.transport.bound_states import BoundStates, self_energy, side_chain_shift
-from mlnegf.transport.chains import Chains, Lead, ScatteringStates, before, from_here_on, sent_back
+from mlnegf._common import Floats
+from mlnegf.transport.bound_states import BoundLeads, BoundStates, side_chain_shift
+from mlnegf.transport.chain_lead import ChainLead
+from mlnegf.transport.chains import Chains, ChainStates, before, from_here_on, sent_back
 from mlnegf.transport.contacts import Contacts
-from mlnegf.transport.equilibrium import OneFilling, occupation
-from mlnegf.transport.nonequilibrium import Injected, beyond, by_mode, per_state
+from mlnegf.transport.equilibrium import EquilibriumCharge, occupation
+from mlnegf.transport.nonequilibrium import NonequilibriumCharge
 from mlnegf.transport.quadrature import EnergyPoints
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
@@ -43,73 +70,19 @@ class ChainResponse:
     current: Tensor
 
 
-def chain_response(
-    chains: Chains, contacts: Contacts, injected: Injected, single: OneFilling, bound: BoundStates
-) -> ChainResponse:
-    """Differentiate the charge of one filling, of the other contact and of bound states, and the current."""
-    response = _injected_response(chains, contacts, injected)
-    _add_single(response.density, chains, contacts, single)
-    kernel = response.density.numpy()
-    for index, mode in enumerate(bound.mode):
-        kernel[mode] += _bound_response(chains, bound, index)
-    return response
-
-
-def shifted_lines(
-    chains: Chains,
-    contacts: Contacts,
-    injected: Injected,
-    single: OneFilling,
-    bound: BoundStates,
-    shifts: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Charge of every chain with all its levels lowered by `shifts` (J,), eV, and its derivative by them.
-
-    Both (J, K, nx): electrons per nm, and per nm and eV. At no shift the derivative is the local slope of the charge.
-    """
-    real, contour = injected.points, single.points
-    subbands = len(chains.onsite)
-    one = torch.ones_like(real.energy)
-    excess = beyond(chains, real, injected.states, one, 0 * one)
-    excess = (real.weight * per_state(chains, real))[..., None] * excess  # per difference of source and drain
-    diagonal = single.resolvent.diagonal.reshape(*contour.energy.shape, -1)
-    diagonal = -2 * (contour.weight * per_state(chains, contour))[..., None] * diagonal
-    on_axis, on_contour, of_bound = [], [], []
-    for shift in shifts.tolist():
-        moved = Contacts(contacts.source + shift, contacts.drain + shift, contacts.kT)
-        on_axis.append(_with_slope(moved, torch.stack(moved.occupation(real.energy))))
-        on_contour.append(_with_slope(moved, occupation(chains, moved, contour)))
-        of_bound.append(_with_slope(moved, torch.stack(moved.occupation(torch.as_tensor(bound.energy)))))
-    source, drain = torch.stack(on_axis).unbind(2)  # (J, 2, P, 15), the values and their slopes
-    along = (source - drain).flatten(0, 1).movedim(0, 1) @ excess
-    inside = (torch.stack(on_contour).flatten(0, 1).movedim(0, 1) @ diagonal).imag
-    lines = by_mode(real.mode, along, subbands) + by_mode(contour.mode, inside, subbands)
-    lines = lines.movedim(1, 0).reshape(len(shifts), 2, *chains.onsite.shape)
-    shares = torch.as_tensor(bound.shares).T
-    for row, held in enumerate((torch.stack(of_bound) * shares).sum(2)):
-        for kind in range(2):
-            lines[row, kind] += bound.density(chains, held[kind].numpy())
-    values, slopes = lines.unbind(1)
-    return values, slopes
-
-
-def _with_slope(contacts: Contacts, occupied: Tensor) -> Tensor:
-    """Stack an occupation and its derivative by a fall of all levels."""
-    return torch.stack([occupied, -contacts.slope(occupied)])
-
-
-def _injected_response(chains: Chains, contacts: Contacts, injected: Injected) -> ChainResponse:
+def nonequilibrium_response(chains: Chains, contacts: Contacts, charge: NonequilibriumCharge) -> ChainResponse:
+    """Differentiate what the contact with the higher edge adds, and the current: equations (2) to (4)."""
     sites = chains.onsite.shape[1]
     response = ChainResponse(
         density=torch.zeros(len(chains.onsite), sites, sites, dtype=chains.onsite.dtype),
         current=torch.zeros_like(chains.onsite),
     )
     # One subband at a time, since its arrays then stay in the cache.
-    for mode, part in _by_subband(injected.points):
+    for mode, part in _by_subband(charge.points):
         left_is_low = bool(chains.left_is_low[mode])
         density, current = _response_beyond(
-            _Beyond.of(injected.states, part, chains.contact_weights, left_is_low, chains.scattering is not None),
-            *_weights(chains, contacts, injected.points, mode, part, left_is_low),
+            _Beyond.of(charge.states, part, chains.contact_weights, left_is_low, chains.scattering is not None),
+            *_weights(chains, contacts, charge.points, mode, part, left_is_low),
         )
         response.density[mode] = density if left_is_low else density.flip(0, 1)
         response.current[mode] = current if left_is_low else current.flip(0)
@@ -146,12 +119,12 @@ class _Beyond:
     upper: tuple[Pair, ...]
     lower: tuple[Pair, ...]
     diagonal: Tensor
-    left: Lead
-    right: Lead
+    left: ChainLead
+    right: ChainLead
     left_weights: Tensor
 
     @staticmethod
-    def of(states: ScatteringStates, part: slice, weights: Tensor, left_is_low: bool, scatters: bool) -> "_Beyond":
+    def of(states: ChainStates, part: slice, weights: Tensor, left_is_low: bool, scatters: bool) -> "_Beyond":
         u, v, left, right = states.u[part], states.v[part], states.left[part], states.right[part]
         if not left_is_low:
             u, v, left, right, weights = v.flip(-1), u.flip(-1), right, left, weights.flip(0, 1)
@@ -227,11 +200,13 @@ def _moved(upper: Sequence[Pair], lower: Sequence[Pair], profile: Tensor) -> Ten
     return moved
 
 
-def _add_single(density: Tensor, chains: Chains, contacts: Contacts, single: OneFilling) -> None:
-    """Add ∂N(x)/∂E_m(x') of the charge on the contour, (K, nx, nx): δG(x, x) = Σ G(x, x')² δE_m(x')."""
-    points, green, weights = single.points, single.resolvent, chains.contact_weights
+def equilibrium_response(chains: Chains, contacts: Contacts, charge: EquilibriumCharge) -> Tensor:
+    """∂N(x)/∂E_m(x') of the charge on the contour, (K, nx, nx): equation (5)."""
+    points, green, weights = charge.points, charge.resolvent, chains.contact_weights
+    sites = chains.onsite.shape[1]
+    density = torch.zeros(len(chains.onsite), sites, sites, dtype=chains.onsite.dtype)
     filling = occupation(chains, contacts, points)
-    weight = -2 * points.weight * per_state(chains, points)
+    weight = -2 * points.weight * chains.per_state[points.mode][:, None]
     filled, fermi_slope = (weight * filling).reshape(-1), (weight * contacts.slope(filling)).reshape(-1)
     for mode, part in _by_subband(points):
         determinant = green.determinant[part][:, None]
@@ -243,13 +218,14 @@ def _add_single(density: Tensor, chains: Chains, contacts: Contacts, single: One
         low = 0 if chains.left_is_low[mode] else -1
         for end in (0, -1):
             moves = 1.0 if end == low else 0.0
-            profile = moves - (moves - (end == 0)) * green.left_slope[part][:, None] * weights[0]
-            profile = profile - (moves - (end == -1)) * green.right_slope[part][:, None] * weights[1]
+            profile = moves - (moves - (end == 0)) * green.left[part].self_energy_slope[:, None] * weights[0]
+            profile = profile - (moves - (end == -1)) * green.right[part].self_energy_slope[:, None] * weights[1]
             behind = vv * profile
             moved = moves * fermi_slope[part][:, None] * diagonal
             moved -= left * (uu * profile).cumsum(-1) + right * (from_here_on(behind) - behind)
             kernel[:, end] += moved.imag.sum(0)
         density[mode] += kernel
+    return density
 
 
 def _by_subband(points: EnergyPoints) -> Iterator[tuple[int, slice]]:
@@ -260,36 +236,32 @@ def _by_subband(points: EnergyPoints) -> Iterator[tuple[int, slice]]:
         yield mode, slice(start, stop)
 
 
-def _bound_response(
-    chains: Chains, bound: BoundStates, index: int
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """∂N(x)/∂E_m(x') of one bound state, leads following, (nx, nx)."""
+def bound_response(chains: Chains, bound: BoundStates, index: int) -> Floats:
+    """∂N(x)/∂E_m(x') of one bound state, leads following, (nx, nx): equation (6)."""
     mode, energy, wave, norm = bound.mode[index], bound.energy[index], bound.wave[index], bound.norm[index]
     onsite, hopping = chains.onsite[mode].numpy(), float(chains.hopping[mode])
     ends = np.array([0, len(wave) - 1])
     weights = chains.contact_weights.numpy()
-    sigma, slope, curvature = np.array([self_energy(energy, onsite[end], hopping) for end in ends]).T
-    held = weights * wave**2  # of either contact, (2, nx)
+    leads = BoundLeads.of(float(energy), onsite[ends], hopping)
+    slope = leads.slope
+    held = (weights * wave**2).sum(1)
 
     level = wave**2 / norm
-    level[ends] -= slope * held.sum(1) / norm  # ∂E/∂E_m(x')
+    level[ends] -= slope * held / norm  # ∂E/∂E_m(x')
 
-    closed = onsite + 2 * hopping + hopping * side_chain_shift(chains) + sigma @ weights
+    closed = onsite + 2 * hopping + hopping * side_chain_shift(chains) + leads.self_energy @ weights
     matrix = np.diag(energy - closed) + hopping * (np.eye(len(wave), k=1) + np.eye(len(wave), k=-1))
     bordered = np.block([[matrix, wave[:, None]], [wave[None, :], np.zeros((1, 1))]])
     perturbation = np.outer(wave - (slope @ weights) * wave, level) - np.diag(wave)
     perturbation[:, ends] += (slope[:, None] * weights * wave).T
     change = np.linalg.solve(bordered, np.vstack([-perturbation, np.zeros(len(wave))]))[:-1]
 
-    relative = np.tile(level, (2, 1))
-    relative[[0, 1], ends] -= 1.0
-    tail_change = -2 * slope[:, None] * ((weights * wave) @ change) - (curvature * held.sum(1))[:, None] * relative
-    norm_change = tail_change.sum(0)
-    half = len(wave) // 2
-    side = (wave[:half] @ wave[:half] - slope[0] * held[0].sum()) / norm
-    side_change = (2 * wave[:half] @ change[:half] + tail_change[0] - side * norm_change) / norm
+    below = np.tile(level, (2, 1))  # of the energy over each edge
+    below[[0, 1], ends] -= 1.0
+    norm_change = -2 * (slope @ weights * wave) @ change - (leads.curvature * held) @ below
     filled = float(chains.degeneracy[mode]) / chains.spacing
-    density = np.outer(wave**2 * bound.occupation_slope[index] / norm, level)
-    density += np.outer(wave**2 * bound.side_slope[index] / norm, side_change)
+    occupied = bound.by_energy[index] * level
+    occupied[ends] += bound.by_edges[index]
+    density = np.outer(wave**2 / norm, occupied)
     density += bound.occupation[index] * (2 * wave[:, None] * change / norm - np.outer(wave**2, norm_change) / norm**2)
     return np.asarray(filled * density)

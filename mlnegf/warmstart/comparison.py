@@ -1,32 +1,34 @@
 """Guesses against schemes on held-out cases: every NEGF solve, second, failure and wrong branch counted.
 
-A run is one (case, guess, scheme). It is *right* when the solver certified it, without knowing the reference, and the
+A trial is one (case, guess, scheme). It is *right* when the solver certified it, without knowing the reference, and the
 potential then lies within the tolerance of the reference that continuation reached and the current within 1 % of the
 reference's. Certified but far from the reference is a *wrong branch* if solving on from there stays there, and a *false
 certificate* if it does not; certified but between the two is *missed*, and anything not certified has *failed*.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from mlnegf._common import __version__, require, write_whole
 from mlnegf.learning.weights import Location
+from mlnegf.nanosheet.device import Device
 from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
-from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import SCHEMES
-from mlnegf.scf.solve import solve
+from mlnegf.scf.solve import Solution, solve
 from mlnegf.scf.sweep import neighbours
-from mlnegf.warmstart.dataset import FILLING, Case, Splits
+from mlnegf.warmstart.dataset import Splits
 from mlnegf.warmstart.learned import LearnedGuess
+from mlnegf.warmstart.samples import FILLING, own_problem
+from mlnegf.warmstart.storage import Case, StoredSolution
+from mlnegf.warmstart.workers import pool
 
 ELSEWHERE: Final = 1e-2
 """A certified solution farther than this from the reference, V, has found another fixed point."""
@@ -34,11 +36,12 @@ SUBTHRESHOLD: Final = 1e-6
 """A current, A, below which it still depends exponentially on the gate: the hardest to get right to 1 %."""
 OUTCOMES: Final = ("right", "failed", "wrong branch", "false certificate", "missed", "no reference")
 WORK: Final = ("charge_evaluations", "linearised_applications", "poisson_solves", "seconds")
-Solved = Mapping[tuple[float, float], Case]
+Biases = Mapping[tuple[float, float], Case]
+"""Cases of one device by gate and drain voltage."""
 
 
 @dataclass(frozen=True)
-class Run:
+class Trial:
     """What one guess and one scheme made of one case; errors in V and relative, `current` the reference's, A."""
 
     split: str
@@ -67,23 +70,24 @@ class Run:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes a run this run."""
+        """What makes a trial this trial."""
         return self.split, self.device, self.gate, self.drain, self.guess, self.scheme, self.tolerance
 
 
-def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Solved], Guess]]:
+def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Biases], Guess]]:
     """Return every guess of the comparison by name, as a function of a case and the same device's solved biases."""
 
-    def line(case: Case, solved: Solved) -> list[Case]:
-        gates, drains = (sorted({key[place] for key in solved}) for place in range(2))
+    def line(case: Case, solved: Biases) -> list[Case]:
+        # Away from equilibrium, as the references were made: upwards in the n-type picture.
+        gates, drains = (sorted({key[place] for key in solved}, key=case.device.mirror.__mul__) for place in range(2))
         keys = neighbours(gates.index(case.gate), drains.index(case.drain))
         return [solved[gates[row], drains[column]] for row, column in keys]
 
-    def previous(case: Case, solved: Solved) -> Guess:
+    def previous(case: Case, solved: Biases) -> Guess:
         known = line(case, solved)
         return PreviousBias(known[-1].solved()) if known else Semiclassical()
 
-    def extrapolated(case: Case, solved: Solved) -> Guess:
+    def extrapolated(case: Case, solved: Biases) -> Guess:
         known = line(case, solved)
         if len(known) < 2:
             return previous(case, solved)
@@ -109,16 +113,16 @@ def compare(
     workers: int | None = None,
     progress: bool = True,
     **origin: str,
-) -> list[Run]:
-    """Run guesses × schemes over the test cases; runs already in the output are kept.
+) -> list[Trial]:
+    """Try guesses × schemes on the test cases; trials already in the output are kept.
 
     Parameters
     ----------
     splits : Splits
     output : path
-        JSON file of the runs, rewritten whole after every case.
+        JSON file of the trials, rewritten whole after every case.
     guesses, schemes : sequence of str
-        Names in `named_guesses` and `acceleration.SCHEMES`.
+        Names in `named_guesses` and `schemes.SCHEMES`.
     parts : sequence of str
         The parts of `splits` to judge on.
     weights : path, optional
@@ -130,79 +134,75 @@ def compare(
     progress : bool
         Whether to draw a progress bar on stderr.
     **origin
-        Written into the file beside the runs.
+        Written into the file beside the trials.
     """
     known = {"guesses": list(named_guesses(weights)), "schemes": sorted(SCHEMES), "parts": list(vars(splits))}
     for name, values in (("guesses", guesses), ("schemes", schemes), ("parts", parts)):
         for value in values:
             require(value in known[name], name, value, f"one of {known[name]}", caller="compare")
-    every = [case for part in vars(splits).values() for case in part]
     identity: dict[str, Any] = {
         "version": __version__,
         "weights": _weights(weights).fingerprint if "learned" in guesses else "",
-        "devices": {label(case): case.device.to_dict() for case in every},
+        "devices": {name: device.to_dict() for name, device in _labelled(splits).items()},
     }
-    runs = _resume(output, identity, origin)
-    done = {run.key for run in runs}
+    trials = _resume(output, identity, origin)
+    done = {trial.key for trial in trials}
     jobs = []
     for part in parts:
-        for case in getattr(splits, part):
-            solved = {(c.gate, c.drain): c for c in every if c.device == case.device}
-            wanted = [
-                (guess, scheme)
-                for guess in guesses
-                for scheme in schemes
-                if (part, label(case), case.gate, case.drain, guess, scheme, tolerance) not in done
-            ]
-            if wanted:
-                jobs.append((part, case, solved, wanted, weights, tolerance))
+        for case, solved in _with_neighbours(splits, part):
+            place = part, label(case), case.gate, case.drain
+            pairs = [pair for pair in product(guesses, schemes) if (*place, *pair, tolerance) not in done]
+            if pairs:
+                jobs.append((part, case, solved, pairs, weights, tolerance))
     # Shuffled, so that a run that is cut short has seen all kinds of cases.
     order = np.random.default_rng(0).permutation(len(jobs))
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        futures = [pool.submit(judge, *jobs[index]) for index in order]
+    with pool(workers) as processes:
+        futures = [processes.submit(judge, *jobs[index]) for index in order]
         for future in tqdm(as_completed(futures), total=len(jobs), unit="case", desc="comparing", disable=not progress):
-            runs += future.result()
-            write(output, runs, {**identity, **origin})
-    return runs
+            trials += future.result()
+            write(output, trials, {**identity, **origin})
+    return trials
+
+
+def _labelled(splits: Splits) -> dict[str, Device]:
+    """Return the devices by label; two under one label would be taken for one."""
+    devices: dict[str, Device] = {}
+    for case in chain(*vars(splits).values()):
+        other = devices.setdefault(label(case), case.device)
+        require(other == case.device, "splits", case.device, f"no second device like {label(case)}", caller="compare")
+    return devices
+
+
+def _with_neighbours(splits: Splits, part: str) -> Iterator[tuple[Case, Biases]]:
+    """Yield the cases of a part, each with all that is known of its device."""
+    known: dict[Device, dict[tuple[float, float], Case]] = {}
+    for case in chain(*vars(splits).values()):
+        known.setdefault(case.device, {})[case.gate, case.drain] = case
+    for case in getattr(splits, part):
+        yield case, known[case.device]
 
 
 def judge(
     part: str,
     case: Case,
-    solved: Solved,
-    wanted: Sequence[tuple[str, str]],
+    solved: Biases,
+    pairs: Sequence[tuple[str, str]],
     weights: Location | None,
     tolerance: float,
-) -> list[Run]:
+) -> list[Trial]:
     """Solve one case from several guesses by several schemes, one after the other in this process."""
-    reference = case.solved()
-    known = named_guesses(weights)
+    reference, known = case.solved(), named_guesses(weights)
     # What a device needs once, its operators and multigrid, is charged to none of them.
-    Problem(case.device, case.gate, case.drain).semiclassical()
-    runs = []
-    for guess, scheme in wanted:
+    own_problem(case.device, case.gate, case.drain).semiclassical()
+    trials = []
+    for guess, scheme in pairs:
         start = known[guess](case, solved)
         solution = solve(
             case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance, filling=FILLING
         )
-        true_error = float(abs(solution.potential - reference.potential).max())
-        true_current_error = abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)
-        if not solution.converged:
-            outcome = "failed"
-        elif true_error <= tolerance and true_current_error <= 0.01:
-            outcome = "right"
-        elif true_error <= ELSEWHERE:
-            outcome = "missed"
-        else:
-            on = solve(
-                case.device, case.gate, case.drain, solution.potential, "newton", tolerance / 100, filling=FILLING
-            )
-            stays = on.converged and abs(on.potential - solution.potential).max() <= tolerance
-            outcome = "wrong branch" if stays else "false certificate"
-        runs.append(
-            Run(
+        errors = _errors(solution, reference)
+        trials.append(
+            Trial(
                 part,
                 label(case),
                 case.gate,
@@ -210,17 +210,37 @@ def judge(
                 guess,
                 scheme,
                 tolerance,
-                outcome if case.converged else "no reference",
+                _outcome(solution, *errors, tolerance) if case.converged else "no reference",
                 **{name: getattr(solution.work, name) for name in WORK},
                 estimated_error=solution.error_estimate,
-                true_error=true_error,
+                true_error=errors[0],
                 estimated_current_error=solution.current_error,
-                true_current_error=true_current_error,
+                true_current_error=errors[1],
                 fallback=any("guess" in warning for warning in solution.warnings),
                 current=reference.current,
             )
         )
-    return runs
+    return trials
+
+
+def _errors(solution: Solution, reference: StoredSolution) -> tuple[float, float]:
+    """Return the largest error of the potential, V, and the relative one of the current."""
+    potential = float(abs(solution.potential - reference.potential).max())
+    return potential, abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)
+
+
+def _outcome(solution: Solution, error: float, current_error: float, tolerance: float) -> str:
+    """Judge a solution by its true errors: one of `OUTCOMES`."""
+    if not solution.converged:
+        return "failed"
+    if error <= tolerance and current_error <= 0.01:
+        return "right"
+    if error <= ELSEWHERE:
+        return "missed"
+    bias = solution.device, solution.gate, solution.drain
+    on = solve(*bias, solution.potential, "newton", tolerance / 100, filling=FILLING)
+    stays = on.converged and abs(on.potential - solution.potential).max() <= tolerance
+    return "wrong branch" if stays else "false certificate"
 
 
 def label(case: Case) -> str:
@@ -233,30 +253,30 @@ def _weights(path: Location | None) -> LearnedGuess:
     return LearnedGuess.pretrained() if path is None else LearnedGuess.load(path)
 
 
-def _resume(path: str | Path, identity: dict[str, Any], origin: dict[str, str]) -> list[Run]:
-    """Return the runs that are there, if they are of the same version, devices and weights; keep their command."""
+def _resume(path: str | Path, identity: dict[str, Any], origin: dict[str, str]) -> list[Trial]:
+    """Return the trials that are there, if they are of the same version, devices and weights; keep their command."""
     if not Path(path).exists():
         return []
-    runs, before = read(path), json.loads(Path(path).read_text())
+    trials, before = read(path), json.loads(Path(path).read_text())
     identity["weights"] = identity["weights"] or before.get("weights", "")
     origin["command"] = "; ".join(dict.fromkeys(filter(None, (before.get("command"), origin.get("command")))))
     # Through JSON, as what it is compared with.
     for name, mine in json.loads(json.dumps(identity)).items():
         if before.get(name) != mine and not (name == "weights" and not before.get(name)):
             raise ValueError(f"{path}: holds runs with other {name}; name another output, or delete this one.")
-    return runs
+    return trials
 
 
-def write(path: str | Path, runs: Iterable[Run], origin: Mapping[str, Any]) -> None:
-    """Write runs and where they come from, whole or not at all."""
-    table = {**origin, "runs": [asdict(run) for run in runs]}
+def write(path: str | Path, trials: Iterable[Trial], origin: Mapping[str, Any]) -> None:
+    """Write trials and where they come from, whole or not at all."""
+    table = {**origin, "runs": [asdict(trial) for trial in trials]}
     text = json.dumps(table, indent=0, ensure_ascii=False)
     write_whole(path, lambda file: file.write_text(text))
 
 
-def read(path: str | Path) -> list[Run]:
+def read(path: str | Path) -> list[Trial]:
     """Read what `write` wrote."""
     try:
-        return [Run(**run) for run in json.loads(Path(path).read_text())["runs"]]
+        return [Trial(**trial) for trial in json.loads(Path(path).read_text())["runs"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}); delete it and run again.") from error

@@ -1,5 +1,6 @@
 """The learned guess: a network reads the first iteration and says where the last one will be."""
 
+import json
 import zlib
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -7,17 +8,18 @@ from typing import Final
 
 import numpy as np
 
+from mlnegf._common import Floats
 from mlnegf.learning.networks import Network, load
 from mlnegf.learning.weights import Location
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.guesses import Semiclassical, Start
 from mlnegf.scf.problem import Point, Problem
-from mlnegf.warmstart.dataset import FILLING, START, FirstIteration
-from mlnegf.warmstart.slices import predict
+from mlnegf.warmstart.samples import FILLING, START, BiasedDevice, FirstIteration
+from mlnegf.warmstart.slices import CONDITIONS, COUNTS, predict
 from mlnegf.warmstart.trained_range import doubts
 
 FILE: Final = "autoencoder.safetensors"
-"""The shipped weights, in `mlnegf/weights`."""
+"""The shipped weights, in `mlnegf/warmstart/weights`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,14 @@ class LearnedGuess:
                 "it; train again on data of this version."
             )
         if missing := {"ranges", "trained_for"} - self.metadata.keys():
-            raise ValueError(f"LearnedGuess: metadata lacks {sorted(missing)}, expected those of `doubt.describe`.")
+            raise ValueError(
+                f"LearnedGuess: metadata lacks {sorted(missing)}, expected those of `trained_range.describe`."
+            )
+        if (told := list(json.loads(self.metadata["ranges"]))) != list(CONDITIONS):
+            raise ValueError(
+                f"LearnedGuess: conditions = {told}, expected {list(CONDITIONS)}: the network would misread them; "
+                "train again with this version."
+            )
 
     @property
     def fingerprint(self) -> str:
@@ -62,44 +71,45 @@ class LearnedGuess:
 
     @classmethod
     def pretrained(cls) -> "LearnedGuess":
-        """Load the shipped weights; `mlnegf/weights/README.md` is their card."""
+        """Load the shipped weights; `mlnegf/warmstart/weights/README.md` is their card."""
         with resources.as_file(resources.files("mlnegf.warmstart") / "weights" / FILE) as path:
             return cls.load(path)
 
     @classmethod
     def load(cls, path: Location) -> "LearnedGuess":
         """Load weights that `mlnegf train` wrote."""
-        return cls(*load(path))
+        # Weights of the first data sets leave the counts out.
+        return cls(*load(path, **COUNTS))
 
     def __call__(self, problem: Problem) -> Start:
         """Solve once, predict, and hand over a potential."""
         start = Semiclassical()(problem)
-        grid, device = problem.device.grid, problem.device
-        inside = (slice(None), *grid.box)
-        mask = grid.semiconductor[inside[1:]]
-        before = grid.unfold(start.potential)
-        question = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], np.empty(0))
-        reasons = doubts(self.metadata, question)
-        if reasons:
+        if reasons := doubts(self.metadata, BiasedDevice.at(problem)):
             return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
         # The network reads what its data held: bound states filled by the rule of the data.
         point = replace(problem, filling=FILLING).evaluate(start.potential)
         seen = Point(problem, point.potential, point.charge) if _same(problem, point) else None
-        charge = grid.unfold(point.charge.density)[inside]
-        slices = FirstIteration(device, problem.gate, problem.drain, grid.x, mask, before[inside], charge)
-        charge, potential = predict(self.model, slices)
+        charge, potential = predict(self.model, FirstIteration.of(point))
         if not np.isfinite([charge, potential]).all():
             return Start(start.potential, "the learned guess was not used: its prediction is not finite", seen)
-        about, density = before.copy(), np.zeros(grid.shape)
-        about[inside] = np.where(mask, potential, about[inside])
-        density[inside] = charge
+        density, about = _stitched(point, charge, potential)
         try:
-            return Start(problem.exponential(grid.fold(density), grid.fold(about)), seen=seen)
+            return Start(problem.exponential(density, about), seen=seen)
         except PoissonError as error:
             words = f"the learned guess was not used: no potential fits its prediction ({error})"
             return Start(start.potential, words, seen)
 
 
+def _stitched(point: Point, charge: Floats, potential: Floats) -> tuple[Floats, Floats]:
+    """Put a prediction for the silicon into the device, folded, in the picture of `Problem`: density and potential."""
+    device, grid = point.problem.device, point.problem.device.grid
+    inside = (slice(None), *grid.box)
+    density, about = np.zeros(grid.shape), grid.unfold(point.potential)
+    density[inside] = charge
+    about[inside] = np.where(grid.semiconductor[grid.box], device.mirror * potential, about[inside])
+    return grid.fold(density), grid.fold(about)
+
+
 def _same(problem: Problem, point: Point) -> bool:
     """Whether the charge at a point is also that of the problem's own rule for bound states."""
-    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.bound.mode))
+    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.lines.bound.mode))

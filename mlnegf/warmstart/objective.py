@@ -19,8 +19,8 @@ from mlnegf.learning import training as loop
 from mlnegf.learning.losses import LOSSES, Loss, weighted_mean
 from mlnegf.learning.networks import NETWORKS, Network
 from mlnegf.learning.training import Trained
-from mlnegf.warmstart.dataset import Sample
-from mlnegf.warmstart.slices import Squares, cell_average, corrections, encode, predict, silicon_average
+from mlnegf.warmstart.samples import Sample
+from mlnegf.warmstart.slices import Squares, cell_average, corrections, encode, predict, silicon_average, untrained
 from mlnegf.warmstart.trained_range import ranges_of
 
 _require = partial(require, caller="training")
@@ -128,7 +128,7 @@ def train(
     training = list(training)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are left alone
         torch.manual_seed(settings.seed)
-        model = NETWORKS[settings.network]()
+        model = untrained(settings.network)
     lessons = [Example.of(sample, model.size) for sample in training]
     exams = [Example.of(sample, model.size) for sample in validation]
     for name, examples in (("training", lessons), ("validation", exams)):

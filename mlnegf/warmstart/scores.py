@@ -1,34 +1,35 @@
-"""What the runs of a comparison add up to."""
+"""What the trials of a comparison add up to."""
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from mlnegf.warmstart.comparison import OUTCOMES, WORK, Run
+from mlnegf.warmstart.comparison import OUTCOMES, WORK, Trial
 
 
-def summarise(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """Lay runs out as a table: one row for each split, scheme and guess.
+def summarise(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """Lay trials out as a table: one row for each split, scheme and guess.
 
-    Medians and 95th percentiles are over all runs, those that are not right counted as infinitely costly.
+    Medians and 95th percentiles are over all trials, those that are not right counted as infinitely costly.
     """
-    groups: dict[tuple[str, str, str, float], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.split, run.scheme, run.guess, run.tolerance), []).append(run)
+    groups: dict[tuple[str, str, str, float], list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault((trial.split, trial.scheme, trial.guess, trial.tolerance), []).append(trial)
     rows = []
     for (split, scheme, guess, tolerance), members in groups.items():
         row: dict[str, Any] = {"split": split, "scheme": scheme, "guess": guess, "tolerance": tolerance}
         row["runs"] = len(members)
         for outcome in OUTCOMES:
-            row[outcome] = sum(run.outcome == outcome for run in members)
-        row["fallback"] = sum(run.fallback for run in members)
+            row[outcome] = sum(trial.outcome == outcome for trial in members)
+        row["fallback"] = sum(trial.fallback for trial in members)
         for name in WORK:
-            values = [getattr(run, name) if run.outcome == "right" else math.inf for run in members]
+            values = [getattr(trial, name) if trial.outcome == "right" else math.inf for trial in members]
             row[name] = float(np.quantile(values, 0.5, method="higher"))
             row[f"{name}_95"] = float(np.quantile(values, 0.95, method="higher"))
-        certified = [run for run in members if run.outcome not in ("failed", "no reference")]
+        certified = [trial for trial in members if trial.outcome not in ("failed", "no reference")]
         row["largest_true_error"] = max(
             (r.true_error for r in certified if r.outcome != "wrong branch"), default=math.nan
         )
@@ -36,23 +37,48 @@ def summarise(runs: Iterable[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def saving(runs: Sequence[Run], guess: str, against: str, scheme: str, seed: int = 0) -> tuple[float, float, float]:
+def table(trials: Sequence[Trial], guesses: Sequence[str], schemes: Sequence[str]) -> list[dict[str, object]]:
+    """Lay trials out for readers: a row for each scheme and guess that met every case.
+
+    Counts of outcomes, and the median of each kind of work with its 95th percentile in brackets.
+    """
+    cases = {(trial.device, trial.gate, trial.drain) for trial in trials}
+    rows = {(row["scheme"], row["guess"]): row for row in summarise(trials) if row["runs"] == len(cases)}
+    columns = {
+        "charge_evaluations": ("NEGF solves", 0),
+        "linearised_applications": ("products", 0),
+        "poisson_solves": ("Poisson solves", 0),
+        "seconds": ("seconds", 1),
+    }
+    result = []
+    for scheme, guess in product(schemes, guesses):
+        if row := rows.get((scheme, guess)):
+            line: dict[str, object] = {"scheme": scheme, "guess": guess, "right": f"{row['right']} of {row['runs']}"}
+            line |= {name: row[name] for name in OUTCOMES if name not in ("right", "no reference")}
+            for name, (title, digits) in columns.items():
+                line[title] = f"{row[name]:.{digits}f} ({row[name + '_95']:.{digits}f})".replace("inf", "∞")
+            result.append(line)
+    return result
+
+
+def saving(trials: Sequence[Trial], guess: str, against: str, scheme: str, seed: int = 0) -> tuple[float, float, float]:
     """Return the median of the part of NEGF solves that a guess saves per case, and its 90 % interval.
 
     No case is left out. A guess that does not lead to the right answer costs what it spent and the other start after
-    it;
-    one that it replaces costs what it spent, right or not. The interval resamples cases, hence says nothing about
-    devices: give it runs of one split.
+    it; one that it replaces costs what it spent, right or not. The interval resamples cases, hence says nothing about
+    devices: give it trials of one split.
 
     Parameters
     ----------
     guess, against : str
         The guess judged, and the one it replaces; both by the same scheme.
     """
-    costs: dict[tuple[object, ...], dict[str, Run]] = {}
-    for run in runs:
-        if run.scheme == scheme:
-            costs.setdefault((run.split, run.device, run.gate, run.drain, run.tolerance), {})[run.guess] = run
+    costs: dict[tuple[object, ...], dict[str, Trial]] = {}
+    for trial in trials:
+        if trial.scheme == scheme:
+            costs.setdefault((trial.split, trial.device, trial.gate, trial.drain, trial.tolerance), {})[trial.guess] = (
+                trial
+            )
     parts = []
     for cost in costs.values():
         if guess in cost and against in cost:

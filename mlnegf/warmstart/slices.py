@@ -6,6 +6,7 @@ corrections make the round trip, so every detail of the first iteration survives
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +15,10 @@ import torch
 
 from mlnegf._common import Bools, Floats
 from mlnegf.learning.losses import Cell
-from mlnegf.learning.networks import Network
-from mlnegf.warmstart.dataset import FirstIteration
+from mlnegf.learning.networks import NETWORKS, Network
+from mlnegf.nanosheet.device import LENGTHS
 from mlnegf.warmstart.rescale import rescale
+from mlnegf.warmstart.samples import BiasedDevice, FirstIteration
 
 CHARGE_FLOOR: Final = 1e-12
 """Density, nm⁻³ (1e9 cm⁻³): a smaller first charge is read as this, to have a logarithm."""
@@ -26,6 +28,18 @@ POTENTIAL_SCALE: Final = 0.5
 """Start potential, V, that is one in the network's units."""
 CORRECTION_SCALE: Final = 0.1
 """Potential correction, V, for an output of one."""
+
+FEATURES: Final = (
+    "charge",
+    "log_charge",
+    "potential",
+    "log_charge_towards_source",
+    "potential_towards_source",
+    "log_charge_towards_drain",
+    "potential_towards_drain",
+    "silicon",
+)
+"""What a network sees of each slice, image by image."""
 
 # Each condition: the value that reads as zero and the change that reads as one. Lengths in nm, voltages in V.
 CONDITIONS: Final[dict[str, tuple[float, float]]] = {
@@ -43,19 +57,37 @@ CONDITIONS: Final[dict[str, tuple[float, float]]] = {
     "from_drain_edge": (0.0, 5.0),
     "from_centre": (0.0, 5.0),
 }
+COUNTS: Final = {"features": len(FEATURES), "conditions": len(CONDITIONS)}
+"""What every network that reads slices is made with."""
+TOLD: Final = {*(set(LENGTHS) & set(CONDITIONS)), "doping", "cross_section", "spacing"}
+"""Fields of a device that a network knows: from its conditions, or from the images and the cells they lie on."""
 
 
-def conditions(slices: FirstIteration) -> Floats:
+def conditions(case: BiasedDevice) -> Floats:
     """Say where each slice stands, in the order and units of `CONDITIONS`: (nx, conditions).
 
     Filling is the silicon's part of its bounding box; the three distances are signed, positive towards the drain, from
     the source's edge of the gate, the drain's edge and the middle of the device.
     """
-    device = slices.device
-    lengths = [getattr(device, name) for name in list(CONDITIONS)[2:8]]
-    same = [slices.gate, slices.drain, *lengths, math.log10(device.doping), slices.mask.mean()]
-    edges = np.array([*device.grid.gate, device.length / 2])
-    return np.hstack([np.broadcast_to(same, (len(slices.x), len(same))), slices.x[:, None] - edges])
+    device, x = case.device, case.x
+    gate_begins, gate_ends = device.grid.gate
+    values: dict[str, float | Floats] = {
+        "gate": case.gate,
+        "drain": case.drain,
+        **{name: getattr(device, name) for name in LENGTHS},
+        "log10_doping": math.log10(device.doping),
+        "filling": float(case.mask.mean()),
+        "from_source_edge": x - gate_begins,
+        "from_drain_edge": x - gate_ends,
+        "from_centre": x - device.length / 2,
+    }
+    return np.stack([np.broadcast_to(values[name], x.shape) for name in CONDITIONS], axis=1)
+
+
+def untrained(name: str, **config: float) -> Network:
+    """Make a network of `NETWORKS` that reads these features and conditions, with its first weights."""
+    make: Callable[..., Network] = NETWORKS[name]
+    return make(**COUNTS, **config)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +117,28 @@ class Squares:
         """Volume of silicon in each cell, nm³, (S, S): the weight of every loss."""
         return self.fraction * math.prod(self.cell)
 
-    def features(self, reach: float) -> torch.Tensor:
-        """Stack what a network sees of each slice: (nx, 8, S, S), float32.
+    def features(self, reach: float, alone: bool = False) -> torch.Tensor:
+        """Stack what a network sees of each slice, in the order of `FEATURES`: (nx, features, S, S), float32.
 
-        Channels: charge, its logarithm and the potential; logarithm and potential of the slices `reach` nm towards
-        source and drain (the end slices continue the device); the silicon's fraction.
+        Parameters
+        ----------
+        reach : float
+            How far away the slices towards source and drain stand, nm; the end slices continue the device.
+        alone : bool
+            Whether those slices are hidden.
         """
-        logarithm = torch.log(self.charge.clamp_min(CHARGE_FLOOR) / CHARGE_SCALE) / 10.0
-        own = torch.stack([logarithm, self.potential / POTENTIAL_SCALE], dim=1)
-        index, step = torch.arange(len(own)), max(1, round(reach / self.cell[0]))
-        before, after = own[(index - step).clamp_min(0)], own[(index + step).clamp_max(len(own) - 1)]
-        charge = self.charge[:, None] / CHARGE_SCALE
-        return torch.cat([charge, own, before, after, self.fraction.expand_as(charge)], dim=1).float()
+        images = {
+            "charge": self.charge / CHARGE_SCALE,
+            "log_charge": torch.log(self.charge.clamp_min(CHARGE_FLOOR) / CHARGE_SCALE) / 10.0,
+            "potential": self.potential / POTENTIAL_SCALE,
+            "silicon": self.fraction.expand_as(self.charge),
+        }
+        index, step = torch.arange(len(self.charge)), max(1, round(reach / self.cell[0]))
+        for side, there in (("source", index - step), ("drain", index + step)):
+            for name in ("log_charge", "potential"):
+                shown = images[name][there.clamp(0, len(index) - 1)]
+                images[f"{name}_towards_{side}"] = torch.zeros_like(shown) if alone else shown
+        return torch.stack([images[name] for name in FEATURES], dim=1).float()
 
     def predicted_charge(self, log_ratio: torch.Tensor) -> torch.Tensor:
         """Return the charge density, nm⁻³, of a log-ratio to the first one; zero on padding."""
@@ -124,8 +166,9 @@ def encode(slices: FirstIteration, size: int, dtype: torch.dtype = torch.float64
 
 def corrections(model: Network, squares: Squares) -> tuple[torch.Tensor, torch.Tensor]:
     """Let a network predict ln(converged/first charge) and the potential correction, V, each (nx, S, S)."""
-    raw = model(squares.features(model.reach), squares.conditions)
-    return raw[:, 0], raw[:, 1] * CORRECTION_SCALE
+    where = torch.zeros_like(squares.conditions) if model.blind else squares.conditions
+    log_ratio, correction = model(squares.features(model.reach, alone=model.blind), where).unbind(dim=1)
+    return log_ratio, correction * CORRECTION_SCALE
 
 
 def predict(model: Network, slices: FirstIteration) -> tuple[Floats, Floats]:

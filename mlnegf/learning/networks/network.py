@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import nn
@@ -17,13 +17,15 @@ class Network(Variant, nn.Module):
     """A network that reads images and conditions of a case, (n, features, S, S) and (n, conditions), n along one axis.
 
     One call is one case, its images in order, so a network may look along the case too. A subclass names itself,
-    ``class Mine(Network, name="mine")``, keeps the keywords of its constructor in `config`, and returns raw outputs,
-    (n, outputs, S, S), from `forward`, zero before training.
+    ``class Mine(Network, name="mine")``, takes the numbers `features` and `conditions` and any keywords of its own,
+    keeps them all in `config`, and returns raw outputs, (n, outputs, S, S), from `forward`, zero before training.
 
     Attributes
     ----------
     size : int
         S.
+    blind : bool
+        Whether it is to see each image by itself: its neighbours and all conditions read as zero.
     reach : float
         How far apart along the case the neighbours stand whose images it is shown, in the unit of the case.
     config : dict
@@ -32,6 +34,7 @@ class Network(Variant, nn.Module):
         Least and largest of every condition seen in training.
     """
 
+    blind: ClassVar[bool] = False
     size: int
     reach: float
     config: dict[str, float]
@@ -60,8 +63,14 @@ def save(path: Location, model: Network, metadata: Mapping[str, str]) -> None:
     write_tensors(path, model.state_dict(), {**metadata, **own}, "mlnegf network")
 
 
-def load(path: Location) -> tuple[Network, dict[str, str]]:
+def load(path: Location, **usual: float) -> tuple[Network, dict[str, str]]:
     """Read a network, ready to predict, and its metadata.
+
+    Parameters
+    ----------
+    path : path
+    **usual
+        Keywords of the network's constructor that a file may leave out.
 
     Raises
     ------
@@ -75,7 +84,7 @@ def load(path: Location) -> tuple[Network, dict[str, str]]:
             f"{path}: network {name!r}, expected one of {sorted(NETWORKS)}; import the module that defines it first."
         )
     try:
-        model = NETWORKS[name](**json.loads(metadata["config"]))
+        model = NETWORKS[name](**{**usual, **json.loads(metadata["config"])})
         model.load_state_dict(tensors)
         model.ranges = {key: (low, high) for key, (low, high) in json.loads(metadata["ranges"]).items()}
     except (TypeError, KeyError, RuntimeError) as error:

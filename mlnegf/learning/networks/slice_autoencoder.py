@@ -35,6 +35,8 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
 
     Parameters
     ----------
+    features, conditions : int
+        Images of a slice, and numbers that say where it stands.
     size : int
         Cells along each side of the square; a multiple of four.
     channels : int
@@ -43,18 +45,16 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
         Length of the embedded conditions.
     reach : float
         How far the neighbouring slices stand, nm; about the distance over which charge and potential change.
-    features, conditions : int
-        Images of a slice, and numbers that say where it stands.
     """
 
     def __init__(
         self,
+        features: int,
+        conditions: int,
         size: int = 24,
         channels: int = 24,
         embedding: int = 64,
         reach: float = 1.0,
-        features: int = 8,
-        conditions: int = 13,
     ) -> None:
         if size < 4 or size % 4:
             raise ValueError(
@@ -100,8 +100,4 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
 class PlainAutoencoder(SliceAutoencoder, name="plain_autoencoder"):
     """The same layers blindfolded: each slice alone, without neighbours, bias or place."""
 
-    def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """Return raw outputs, (nx, 2, S, S)."""
-        own = torch.zeros_like(features)
-        own[:, :3], own[:, -1:] = features[:, :3], features[:, -1:]
-        return super().forward(own, torch.zeros_like(conditions))
+    blind = True
