@@ -106,7 +106,7 @@ def iteration_beside_kwant(python: str, rounds: int) -> dict[str, float]:
     energy = -solution.potential[:, *grid.box]
     spent: dict[str, list[float]] = {"charge": [], "Newton step": [], "Kwant": []}
     for _ in range(rounds):
-        problem = Problem(device, 0.4, 0.6)
+        problem = Problem.of(device, 0.4, 0.6)
         start = time.process_time()
         point = problem.evaluate(grid.fold(solution.potential + 0.003))
         middle = time.process_time()

@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 import mlnegf
 from mlnegf._common import Floats, write_whole
+from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import ExtrapolatedBias
-from mlnegf.scf.loop import CERTIFICATE, Limits, Run, from_off_state, from_warmth
+from mlnegf.scf.loop import CERTIFICATE, Attempt, Limits, from_off_state, from_warmth
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Automatic
 
@@ -52,16 +53,17 @@ def draw(seed: int, index: int, spacing: float = 0.5) -> tuple[mlnegf.Device, fl
     return device, round(chance.uniform(0.0, 0.8), 3), round(chance.uniform(0.0, 0.8), 3)
 
 
-def reference_of(device: mlnegf.Device, gate: float, drain: float) -> Run:
+def reference_of(equations: Equations, gate: float, drain: float) -> Attempt:
     """Raise the gate voltage from the closed channel, or else cool the device from 600 K; converge to 0.1 μV."""
-    limits = Limits(tolerance=1e-7, current_tolerance=1e-3, solves=200, patience=8)
+    limits = Limits(tolerance=1e-7, current_tolerance=1e-3, solves=200)
+    scheme = Automatic(patience=8)
     ways = (
-        lambda problem: from_off_state(problem, Automatic(), limits, step=0.06),
-        lambda problem: from_off_state(problem, Automatic(), limits, step=0.03),
-        lambda problem: from_warmth(problem, Automatic(), limits, ratio=1.25),
+        lambda problem: from_off_state(problem, scheme, limits, step=0.06),
+        lambda problem: from_off_state(problem, scheme, limits, step=0.03),
+        lambda problem: from_warmth(problem, scheme, limits, ratio=1.25),
     )
     for way in ways:
-        run = way(Problem(device, gate, drain))
+        run = way(Problem.of(equations, gate, drain))
         if run.converged:
             break
     return run
@@ -71,7 +73,7 @@ def judged(solution: mlnegf.Solution, potential: Floats, current: float) -> dict
     """Compare a run with the reference's potential and current."""
     error = float(abs(solution.potential - potential).max())
     return {
-        "status": solution.status.split(":")[0],
+        "status": solution.outcome.name,
         "converged": solution.converged,
         "error": error,
         "error_estimate": solution.error_estimate,
@@ -86,13 +88,14 @@ def case(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dic
     torch.set_num_threads(1)
     ThreadpoolController().limit(limits=1)
     device, gate, drain = draw(seed, index, spacing)
-    mlnegf.solve(device, 0.0, 0.0, max_solves=1)  # operators are made once for a device; not part of any run
-    reference = reference_of(device, gate, drain)
+    equations = Equations.of(device)
+    mlnegf.solve(equations, 0.0, 0.0, max_solves=1)  # operators are made once for a device; not part of any run
+    reference = reference_of(equations, gate, drain)
     potential, current = device.grid.unfold(reference.point.potential), reference.point.charge.current
-    runs = {scheme: mlnegf.solve(device, gate, drain, scheme=scheme, tolerance=TOLERANCE) for scheme in schemes}
+    runs = {scheme: mlnegf.solve(equations, gate, drain, scheme=scheme, tolerance=TOLERANCE) for scheme in schemes}
     if reference.converged:
-        before = [mlnegf.solve(device, gate - shift, drain, potential, tolerance=1e-5) for shift in (0.1, 0.05)]
-        runs["extrapolated"] = mlnegf.solve(device, gate, drain, ExtrapolatedBias(*before), tolerance=TOLERANCE)
+        before = [mlnegf.solve(equations, gate - shift, drain, potential, tolerance=1e-5) for shift in (0.1, 0.05)]
+        runs["extrapolated"] = mlnegf.solve(equations, gate, drain, ExtrapolatedBias(*before), tolerance=TOLERANCE)
     return {
         "seed": seed,
         "index": index,
@@ -103,7 +106,7 @@ def case(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dic
         "drain": drain,
         "reference": {
             "converged": reference.converged,
-            "ended": reference.ended,
+            "ended": reference.outcome.name,
             "error_estimate": reference.point.correct(CERTIFICATE).error,
             "solves": reference.point.problem.work.charge_evaluations,
             "current": current,

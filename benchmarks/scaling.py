@@ -41,7 +41,7 @@ def by_length(rounds: int) -> dict[str, list[float]]:
     table: dict[str, list[float]] = {"length": [], "charge": [], "Newton step": [], "Poisson": []}
     for length in LENGTHS:
         device = mlnegf.Device(width=5.0, gate_length=length - 16.0)
-        problem = Problem(device, 0.3, 0.5)
+        problem = Problem.of(device, 0.3, 0.5)
         start = problem.semiclassical()
         point = problem.evaluate(start)
         table["length"].append(length)

@@ -13,7 +13,8 @@ from mlnegf._common import __version__
 if TYPE_CHECKING:
     from mlnegf.nanosheet.device import Device
     from mlnegf.nanosheet.geometry import Region
-    from mlnegf.scf.solve import Solution, coupling, solve
+    from mlnegf.scf.coupling import coupling
+    from mlnegf.scf.solve import Solution, solve
     from mlnegf.scf.sweep import sweep
     from mlnegf.warmstart.learned import LearnedGuess
     from mlnegf.warmstart.rescale import rescale
@@ -22,7 +23,7 @@ _HOMES = {
     "Device": "nanosheet.device",
     "Region": "nanosheet.geometry",
     "Solution": "scf.solve",
-    "coupling": "scf.solve",
+    "coupling": "scf.coupling",
     "solve": "scf.solve",
     "sweep": "scf.sweep",
     "LearnedGuess": "warmstart.learned",
@@ -36,6 +37,9 @@ __all__ = ["Device", "LearnedGuess", "Region", "Solution", "__version__", "coupl
 def __getattr__(name: str) -> Any:
     """Load a public name, or a room, from its home."""
     if name in _HOMES:
+        if _HOMES[name].startswith("scf."):
+            # What takes a guess by its name shall know the learned one too, which `scf` may not import.
+            import_module("mlnegf.warmstart.learned")
         value = globals()[name] = getattr(import_module(f"mlnegf.{_HOMES[name]}"), name)
         return value
     if name in _ROOMS:

@@ -213,7 +213,7 @@ def generate(profile: str, file: str | None, output: str, workers: int | None) -
 def train(data: str, output: str, seed: int, **chosen: Any) -> None:
     """Train a network; a second run goes on from the checkpoint."""
     from mlnegf.learning.networks import save
-    from mlnegf.warmstart import dataset, objective
+    from mlnegf.warmstart import dataset, objective, samples
     from mlnegf.warmstart.learned import FILE
     from mlnegf.warmstart.samples import START
     from mlnegf.warmstart.trained_range import describe
@@ -227,7 +227,7 @@ def train(data: str, output: str, seed: int, **chosen: Any) -> None:
     trained = objective.train(training, validation, settings)
     median = float(np.median(objective.potential_error(trained.model, validation).largest))
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    card = describe(training, START, f"{len(training)} cases in {data}") | origin
+    card = describe(training, samples.START, f"{len(training)} cases in {data}") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
     card["largest_error"] = f"{median:.6f}"
     save(folder / FILE, trained.model, card)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf.nanosheet.coupled import _equilibrium, _uniform
+from mlnegf.nanosheet.coupled import _uniform
 from mlnegf.transport.bound_states import bound_states
 from mlnegf.transport.chain_lead import ChainLead
 from mlnegf.transport.chains import Chains, chain_states, hopping_energy, resolvent
 from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.density import equilibrium
 from mlnegf.transport.equilibrium import equilibrium_charge
 from mlnegf.transport.nonequilibrium import nonequilibrium_charge
 
@@ -207,8 +208,8 @@ def test_the_reported_error_bounds_the_true_one_with_narrow_resonances(seed: int
     assert single.unresolved == 0.0
     total = single.density + injected.density + bound_states(chains, contacts).density(chains)
     system = _uniform((torch.as_tensor(onsite) + 2 * HOPPING)[:, None, None], HOPPING)
-    matrix, left_over = _equilibrium(system, level, contacts.kT, float(onsite.min()), 1e-9)
-    exact = 4 / (2 * np.pi * SPACING) * matrix[:, 0, 0]
+    matrix, left_over = equilibrium(system, level, contacts.kT, float(onsite.min()), 1e-9 / (2 * np.pi))
+    exact = 4 / SPACING * matrix[:, 0, 0]
     bound = single.quadrature_error + injected.quadrature_error + left_over
     assert float((total[0] - exact).abs().max()) <= bound + 1e-9
 

@@ -16,6 +16,7 @@ from made_up import TRIAL
 import mlnegf
 from mlnegf import Solution, solve
 from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
+from mlnegf.scf.loop import Outcome
 from mlnegf.warmstart import comparison as benchmark
 from mlnegf.warmstart.comparison import Trial, compare, judge, label, named_guesses, read, write
 from mlnegf.warmstart.dataset import Splits
@@ -169,7 +170,9 @@ def test_an_outcome_is_judged_against_the_reference(
 ) -> None:
     reference = case.solved()
     potential, flow = reference.potential + shift, reference.current * current
-    answer = replace(solution, converged=converged, potential=potential, current=flow)
+    answer = replace(
+        solution, outcome=Outcome.converged if converged else Outcome.stalled, potential=potential, current=flow
+    )
     monkeypatch.setattr(benchmark, "solve", lambda *arguments, **options: answer)
     (run,) = judge("unseen_bias", case, {}, [("flat", "newton")], None, 1e-3)
     assert run.outcome == outcome
@@ -291,7 +294,7 @@ def test_a_certificate_that_solving_on_disproves_is_false(
 ) -> None:
     reference = case.solved()
     answers = iter((reference.potential + 0.05, reference.potential))
-    monkeypatch.setattr(benchmark, "solve", lambda *_, **__: replace(solution, converged=True, potential=next(answers)))
+    monkeypatch.setattr(benchmark, "solve", lambda *_, **__: replace(solution, potential=next(answers)))
     (run,) = judge("unseen_bias", case, {}, [("flat", "newton")], None, 1e-3)
     assert run.outcome == "false certificate"
 

@@ -10,7 +10,8 @@ from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.coupled import coupled_charge, family_system, lattice_system
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.subbands import TransverseBasis, transverse_basis
-from mlnegf.transport.blocks import System, green_blocks
+from mlnegf.transport.blocks import System
+from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.scattering import scattering_states
 
 DEVICE = Device(width=3.0, thickness=3.0, gate_length=5.0, source_length=5.0, drain_length=5.0, spacing=(0.5, 0.5, 0.5))

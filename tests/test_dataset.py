@@ -144,7 +144,7 @@ def test_a_label_is_the_solution(case: Case) -> None:
 
 
 def test_the_first_iteration_is_one_solve_of_the_start(case: Case) -> None:
-    problem, sample, grid = Problem(case.device, case.gate, case.drain), case.sample(), case.device.grid
+    problem, sample, grid = Problem.of(case.device, case.gate, case.drain), case.sample(), case.device.grid
     point = problem.evaluate(Semiclassical()(problem).potential)
     box = (slice(None), *grid.box)
     # Stored in single precision.
@@ -337,7 +337,7 @@ def holes(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Case:
 def test_a_p_type_first_iteration_is_one_solve_of_its_own_start(holes: Case) -> None:
     """In the n-type picture gate and drain are at +0.6 and +0.3 V, and potentials change their sign."""
     assert (holes.gate, holes.drain) == (-0.6, -0.3)
-    problem, sample, grid = Problem(holes.device, 0.6, 0.3, FILLING), holes.sample(), holes.device.grid
+    problem, sample, grid = Problem.of(holes.device, -0.6, -0.3, FILLING), holes.sample(), holes.device.grid
     point = problem.evaluate(problem.semiclassical())
     box = (slice(None), *grid.box)
     np.testing.assert_allclose(sample.first_potential, -grid.unfold(point.potential)[box], atol=1e-6)

@@ -14,7 +14,7 @@ from mlnegf.learning.networks import save
 from mlnegf.learning.training import Trained
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.problem import Problem
-from mlnegf.warmstart.samples import FILLING, START, Sample, first_iteration, own_problem
+from mlnegf.warmstart.samples import FILLING, START, Sample, first_iteration
 from mlnegf.warmstart.slices import untrained
 from mlnegf.warmstart.storage import Case
 from mlnegf.warmstart.trained_range import describe
@@ -36,14 +36,14 @@ def solution(learned: LearnedGuess, device: Device) -> Solution:
 
 
 def test_the_guess_differs_from_the_start_it_read(learned: LearnedGuess, device: Device) -> None:
-    problem = Problem(device, *BIAS)
+    problem = Problem.of(device, *BIAS)
     start = learned(problem)
-    assert start.seen is not None
-    assert 1e-4 < abs(start.potential - start.seen.potential).max() < 0.2
+    assert start.evaluated is not None
+    assert 1e-4 < abs(start.potential - start.evaluated.potential).max() < 0.2
 
 
 def test_the_guess_costs_one_solve(learned: LearnedGuess, device: Device) -> None:
-    problem = Problem(device, *BIAS)
+    problem = Problem.of(device, *BIAS)
     learned(problem)
     assert problem.work.charge_evaluations == 1
 
@@ -54,7 +54,7 @@ def test_the_solution_counts_the_solve_that_was_read(solution: Solution) -> None
 
 
 def test_the_first_solve_is_that_of_the_start(solution: Solution, device: Device) -> None:
-    problem = Problem(device, *BIAS)
+    problem = Problem.of(device, *BIAS)
     start = problem.evaluate(Semiclassical()(problem).potential)
     assert solution.history[0].residual == pytest.approx(start.distance, rel=1e-6)
 
@@ -71,7 +71,7 @@ def test_a_perfect_prediction_is_the_fixed_point(
     (case,) = [case for case in found if (case.device, case.gate, case.drain) == (device, 0.5, 0.4)]
     answer = case.sample()
     monkeypatch.setattr("mlnegf.warmstart.learned.predict", lambda model, slices: (answer.charge, answer.potential))
-    start = learned(Problem(device, 0.5, 0.4))
+    start = learned(Problem.of(device, 0.5, 0.4))
     # The label itself is right to 1e-5 V.
     np.testing.assert_allclose(start.potential, device.grid.fold(case.solved().potential), atol=1e-4)
 
@@ -82,7 +82,7 @@ def test_a_good_guess_is_used_without_a_word(solution: Solution) -> None:
 
 @pytest.mark.parametrize("drain", [0.05, 0.45])
 def test_outside_the_training_the_start_is_semiclassical(learned: LearnedGuess, device: Device, drain: float) -> None:
-    problem = Problem(device, 0.3, drain)
+    problem = Problem.of(device, 0.3, drain)
     assert np.array_equal(learned(problem).potential, Semiclassical()(problem).potential)
     assert problem.work.charge_evaluations == 0
 
@@ -101,9 +101,9 @@ def test_the_network_reads_the_filling_of_its_data(
 ) -> None:
     """The point it read serves the solve as well if no state is bound there, so that the rule changes nothing."""
     monkeypatch.setattr("mlnegf.warmstart.learned._same", lambda problem, point: same)
-    own, other = (learned(Problem(device, gate, 0.3, filling)) for filling in (FILLING, "mean"))
+    own, other = (learned(Problem.of(device, gate, 0.3, filling)) for filling in (FILLING, "mean"))
     assert np.array_equal(own.potential, other.potential)
-    assert (other.seen is not None) == same
+    assert (other.evaluated is not None) == same
     assert solve(device, gate, 0.3, guess=learned, filling="mean").converged
 
 
@@ -170,9 +170,9 @@ def test_weights_of_other_conditions_are_refused(learned: LearnedGuess) -> None:
 def test_a_network_that_corrects_nothing_gives_the_next_iteration(device: Device, polarity: str) -> None:
     """Either sign: the exponential predictor on the first charge is the Gummel map of the first point."""
     device = replace(device, polarity=polarity)
-    gate, drain = device.mirror * 0.3, device.mirror * 0.1
+    gate, drain = device.polarity_sign * 0.3, device.polarity_sign * 0.1
     card = describe([first_iteration(device, gate, drain)], START, "one case")
-    problem = own_problem(device, gate, drain)
+    problem = Problem.of(device, gate, drain, FILLING)
     start = LearnedGuess(untrained("slice_autoencoder"), card)(problem)
     assert start.note == ""
     point = problem.evaluate(Semiclassical()(problem).potential)

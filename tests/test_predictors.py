@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 from mlnegf import Device, solve
+from mlnegf.scf.point import Point
 from mlnegf.scf.predictors import shifted_density
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.problem import Problem
 
 DEVICE = Device(width=4.0, thickness=3.0, gate_length=8.0, spacing=(0.25, 0.5, 0.5))
 
 
 @pytest.fixture(scope="module", params=[(0.4, 0.3), (0.8, 0.05)], ids=["resonances", "bound states"])
 def point(request: pytest.FixtureRequest) -> Point:
-    problem = Problem(DEVICE, *request.param)
+    problem = Problem.of(DEVICE, *request.param)
     return problem.evaluate(problem.semiclassical())
 
 
 def test_the_cases_differ() -> None:
-    problem = Problem(DEVICE, 0.8, 0.05)
+    problem = Problem.of(DEVICE, 0.8, 0.05)
     assert len(problem.evaluate(problem.semiclassical()).charge.lines.bound.mode) > 0
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from mlnegf.transport.blocks import System
+from mlnegf.transport.decimation import Cell, contacts
 from mlnegf.transport.lattice import cubic_lattice
 from mlnegf.transport.leads import Lead, self_energy
 from mlnegf.transport.scattering import ScatteringStates, carriers, density_of_states, scattering_states, transmission
@@ -223,7 +224,8 @@ def test_leads_agree_with_sisl() -> None:
         recursion = sisl.physics.RecursiveSI(hamiltonian, direction)
         for energy in (-1.3, 0.05, 0.9):
             theirs = recursion.self_energy(energy + 1e-6j, bulk=False, atol=1e-16)
-            ours = self_energy(torch.tensor([energy], dtype=torch.float64), lead, side, 1e-6 / scale).matrix[0].numpy()
+            cell = Cell.of(torch.tensor([energy], dtype=torch.float64), lead.blocks, 1e-6 / scale)
+            ours = contacts(cell, [side])[0].sigma[0].numpy()
             assert abs(ours - theirs).max() < 1e-9
 
 
@@ -348,7 +350,7 @@ def test_the_slow_way_agrees(kind: dict[str, bool], monkeypatch: pytest.MonkeyPa
     """Trusting no residual, every energy goes through all three ways."""
     system, energies = anything(6, **kind), [-0.3, 0.4, 1.7]
     fast = solved(system, energies)
-    monkeypatch.setattr("mlnegf.transport.scattering.TRUSTED", -1.0)
+    monkeypatch.setattr("mlnegf.transport.waves.TRUSTED", -1.0)
     slow = solved(system, energies)
     assert_allclose(slow.from_left, fast.from_left, atol=1e-10)
     assert_allclose(slow.from_right, fast.from_right, atol=1e-10)

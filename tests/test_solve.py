@@ -1,19 +1,22 @@
 """The outer loop: one fixed point whatever the way, certificates against the truth, and honest failures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-import mlnegf
+from mlnegf import LearnedGuess
 from mlnegf._common import Floats
+from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
-from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Start
+from mlnegf.scf.coupling import coupling
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, PreviousBias, Start
+from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem
-from mlnegf.scf.schemes import SCHEMES, Newton
-from mlnegf.scf.solve import Solution, coupling, solve
-from mlnegf.scf.sweep import continuation, neighbours
+from mlnegf.scf.schemes import SCHEMES, Newton, ShiftedAnderson, ShiftedGummel
+from mlnegf.scf.solve import Solution, solve
 
 DEVICE = Device(width=4.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.25, 0.5, 0.5))
 BIASES = [(0.05, 0.05), (0.3, 0.5), (0.6, 0.05), (0.6, 0.6)]
@@ -58,14 +61,14 @@ def test_newton_is_quadratic(references: dict[tuple[float, float], Solution]) ->
 
 def test_potential_charge_and_current_belong_to_one_solve() -> None:
     solution = solve(DEVICE, 0.3, 0.5)
-    again = Problem(DEVICE, 0.3, 0.5).evaluate(DEVICE.grid.fold(solution.potential)).charge
+    again = Problem.of(DEVICE, 0.3, 0.5).evaluate(DEVICE.grid.fold(solution.potential)).charge
     assert np.allclose(DEVICE.grid.unfold(again.density) / 1e-21, solution.charge, rtol=1e-10)
     assert again.current == pytest.approx(solution.current, rel=1e-10)
     assert solution.charge.shape == solution.potential.shape == DEVICE.grid.shape
 
 
 def test_work_is_counted() -> None:
-    problem = Problem(DEVICE, 0.3, 0.5)
+    problem = Problem.of(DEVICE, 0.3, 0.5)
     point = problem.evaluate(problem.semiclassical())
     before = problem.work.poisson_solves
     point.correct(1e-2)
@@ -109,7 +112,7 @@ class Misled:
 
     def __call__(self, problem: Problem) -> Start:
         point = problem.evaluate(problem.semiclassical())
-        return Start(point.potential + np.linspace(-0.3, 0.3, len(point.potential))[:, None], seen=point)
+        return Start(point.potential + np.linspace(-0.3, 0.3, len(point.potential))[:, None], evaluated=point)
 
 
 def test_a_guess_worse_than_what_it_read_is_dropped_and_charged() -> None:
@@ -117,6 +120,8 @@ def test_a_guess_worse_than_what_it_read_is_dropped_and_charged() -> None:
     assert misled.converged
     assert misled.negf_solves == plain.negf_solves + 1 == len(misled.history)
     assert any("was not used" in warning for warning in misled.warnings)
+    assert plain.guess_used
+    assert not misled.guess_used
     assert np.allclose(misled.potential, plain.potential, atol=1e-6)
 
 
@@ -127,6 +132,7 @@ def test_a_hopeless_guess_is_given_up_once_and_charged() -> None:
     assert abs(solution.potential - plain.potential).max() < 2e-3
     assert solution.negf_solves > plain.negf_solves
     assert len(solution.history) == solution.negf_solves
+    assert not solution.guess_used
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ class Reader:
 
     def __call__(self, problem: Problem) -> Start:
         point = problem.evaluate(problem.semiclassical())
-        return Start(point.potential, "nothing better was found", seen=point)
+        return Start(point.potential, "nothing better was found", evaluated=point)
 
 
 def test_a_guess_that_falls_back_on_what_it_read_pays_once() -> None:
@@ -190,6 +196,19 @@ def test_a_lattice_too_coarse_for_the_bias_is_warned_of() -> None:
         ({"tolerance": 0.0}, "tolerance = 0.0"),
         ({"current_tolerance": -1.0}, "current_tolerance = -1.0"),
         ({"max_solves": 0}, "max_solves = 0"),
+        ({"max_solves": True}, "max_solves = True"),
+        ({"device": 0}, r"solve: device = 0, expected an mlnegf.Device"),
+        ({"gate": True}, "gate = True"),
+        ({"gate": np.array([0.3])}, r"gate = array\(\[0.3\]\)"),
+        ({"drain": None}, "drain = None"),
+        ({"tolerance": True}, "tolerance = True"),
+        ({"scheme": None}, "scheme = None.*anderson"),
+        ({"scheme": Newton}, "scheme = <class.*Scheme object"),
+        ({"guess": None}, "guess = None"),
+        ({"guess": PreviousBias}, "guess = <class"),
+        ({"guess": lambda problem: 3}, "guess = <function.*returns a Start"),
+        ({"guess": lambda problem: Start(np.zeros(3))}, "guess = <function.*returns a Start"),
+        ({"modes": "coupled", "filling": "source"}, "filling = 'source', expected 'threshold'"),
         ({"filling": "half"}, "filling = 'half'.*threshold"),
     ],
 )
@@ -206,62 +225,12 @@ def test_a_solution_of_another_grid_is_refused() -> None:
 
 def test_extrapolation_is_a_line_through_two_biases(references: dict[tuple[float, float], Solution]) -> None:
     first, second = references[0.6, 0.05], references[0.6, 0.6]
-    start = ExtrapolatedBias(first, second)(Problem(DEVICE, 0.6, 0.875)).potential
+    start = ExtrapolatedBias(first, second)(Problem.of(DEVICE, 0.6, 0.875)).potential
     expected = second.potential + 0.5 * (second.potential - first.potential)
     assert np.allclose(start, DEVICE.grid.fold(expected))
     with pytest.raises(ValueError, match="two different biases"):
-        ExtrapolatedBias(first, first)(Problem(DEVICE, 0.6, 0.7))
-    assert np.allclose(PreviousBias(first)(Problem(DEVICE, 0.6, 0.1)).potential, DEVICE.grid.fold(first.potential))
-
-
-def test_sweep_is_labelled_and_follows_the_biases() -> None:
-    gates, drains = [0.1, 0.25, 0.4], [0.05, 0.3]
-    table = mlnegf.sweep(DEVICE, gates, drains)
-    assert dict(table.sizes) == {"gate": 3, "drain": 2}
-    assert bool(table["converged"].all())
-    assert table["current"].attrs["units"] == "A"
-    assert (np.diff(table["current"], axis=0) > 0).all(), "the gate opens"
-    assert (np.diff(table["current"], axis=1) > 0).all(), "the drain pulls"
-    alone = solve(DEVICE, 0.4, 0.3)
-    assert float(table["current"].sel(gate=0.4, drain=0.3)) == pytest.approx(alone.current, rel=1e-2)
-
-
-def test_extrapolation_saves_solves_on_a_fine_sweep() -> None:
-    gates = [0.3, 0.32, 0.34, 0.36, 0.38]
-    near, cold = (mlnegf.sweep(DEVICE, gates, [0.3], guess=guess) for guess in ("extrapolated", "semiclassical"))
-    assert int(near["charge_evaluations"].sum()) < int(cold["charge_evaluations"].sum())
-
-
-def test_the_gate_cannot_beat_the_thermal_limit() -> None:
-    table = mlnegf.sweep(DEVICE, [0.0, 0.05, 0.1], [0.05])
-    slope = 0.05 / np.diff(np.log10(table["current"].values[:, 0]))
-    assert (slope > 0.99 * DEVICE.thermal_energy * np.log(10)).all()
-
-
-def test_known_biases_are_started_from_and_not_solved_again() -> None:
-    first = list(continuation(DEVICE, [0.1, 0.2], [0.05]))
-    rest = list(continuation(DEVICE, [0.1, 0.2, 0.3], [0.05], known=first))
-    assert [(s.gate, s.drain) for s in rest] == [(0.3, 0.05)]
-
-
-def test_each_bias_starts_from_its_nearest_neighbours() -> None:
-    assert neighbours(0, 0) == []
-    assert neighbours(1, 0) == [(0, 0)]
-    assert neighbours(5, 3) == [(3, 3), (4, 3)]
-    assert neighbours(0, 1) == [(0, 0)]
-    assert neighbours(1, 4) == [(1, 2), (1, 3)]
-
-
-@pytest.mark.parametrize("gates", [[[0.1, 0.2]], [], [0.1, float("nan")]])
-def test_biases_of_the_wrong_shape_are_refused(gates: Any) -> None:
-    with pytest.raises(ValueError, match="gates"):
-        mlnegf.sweep(DEVICE, gates, [0.05])
-
-
-def test_a_failed_step_is_halved() -> None:
-    """Three solves do not reach 0.7 V from 0.1 V; with biases inserted on the way they do."""
-    plain = list(continuation(DEVICE, [0.1, 0.75], [0.4], max_solves=3))
-    assert plain[-1].work.charge_evaluations > 3
+        ExtrapolatedBias(first, first)(Problem.of(DEVICE, 0.6, 0.7))
+    assert np.allclose(PreviousBias(first)(Problem.of(DEVICE, 0.6, 0.1)).potential, DEVICE.grid.fold(first.potential))
 
 
 def test_coupling_refuses_what_coupled_modes_do_not_know() -> None:
@@ -277,3 +246,115 @@ def test_a_channel_too_long_for_numbers_is_named() -> None:
     long = Device(width=3.0, thickness=2.0, gate_length=250.0, spacing=(0.5, 0.5, 0.5))
     with pytest.raises(ValueError, match=r"gate_length = 250.0 nm at gate = 0.1"):
         solve(long, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("shift", [-1e308, -50.0, 10.0, 300.0])
+@pytest.mark.parametrize("polarity", ["n", "p"])
+def test_a_start_in_the_wrong_unit_is_refused(shift: float, polarity: str) -> None:
+    device = replace(DEVICE, polarity=polarity)
+    start = np.full(device.grid.shape, shift)
+    with pytest.raises(ValueError, match=r"solve: guess reaches from .* to .* V, expected no more than 3 V beyond"):
+        solve(device, 0.3, 0.5, guess=start)
+
+
+def test_the_bounds_of_a_start_are_those_of_gate_source_and_drain() -> None:
+    problem = Problem.of(replace(DEVICE, work_function=4.55), 1.0, 2.0)
+    gate, source = problem.gate_potential, problem.neutral_potential()
+    assert gate == pytest.approx(0.5)
+    for edge, inside in ((min(gate, source) - 2.99, True), (min(gate, source) - 3.01, False)):
+        assert problem.holds(np.full(3, edge)) == inside
+    for edge, inside in ((source + 2.0 + 2.99, True), (source + 2.0 + 3.01, False), (np.nan, False)):
+        assert problem.holds(np.full(3, edge)) == inside
+
+
+def test_a_guess_out_of_bounds_stands_aside_for_what_it_read() -> None:
+    def wild(problem: Problem) -> Start:
+        point = problem.evaluate(problem.semiclassical())
+        return Start(point.potential + 20.0, evaluated=point)
+
+    found, plain = solve(DEVICE, 0.3, 0.5, guess=wild), solve(DEVICE, 0.3, 0.5)
+    assert found.converged
+    assert not found.guess_used
+    assert any("was not used" in warning for warning in found.warnings)
+    assert found.negf_solves == plain.negf_solves
+
+
+def test_a_line_that_leaves_all_bounds_is_not_used(references: dict[tuple[float, float], Solution]) -> None:
+    second = references[0.6, 0.05]
+    first = replace(second, gate=0.5999, potential=second.potential - 0.1)
+    start = ExtrapolatedBias(first, second)(Problem.of(DEVICE, 0.7, 0.05))
+    assert not start.used
+    assert np.array_equal(start.potential, DEVICE.grid.fold(second.potential))
+
+
+def test_numbers_may_come_from_numpy(references: dict[tuple[float, float], Solution]) -> None:
+    found = solve(DEVICE, np.array(0.3), np.float32(0.5), tolerance=np.array(1e-3), max_solves=np.int64(50))  # type: ignore[arg-type]
+    assert found.converged
+    assert type(found.gate) is type(found.drain) is float
+    assert found.current == pytest.approx(references[0.3, 0.5].current, rel=0.01)
+
+
+def test_the_sign_of_a_p_type_device_is_turned_at_one_place() -> None:
+    holes = replace(DEVICE, polarity="p")
+    found = solve(holes, -0.3, -0.5)
+    problem = Problem.of(holes, found.gate, found.drain)
+    assert (problem.gate, problem.drain) == (0.3, 0.5)
+    assert problem.bias == (found.gate, found.drain) == (-0.3, -0.5)
+    point = problem.evaluate(problem.folded(found.potential))
+    assert point.correct(1e-4).error == pytest.approx(found.error_estimate, rel=1e-3)
+    assert problem.own(point.charge.current) == pytest.approx(found.current, rel=1e-10)
+    assert np.allclose(problem.unfolded(point.potential), found.potential)
+    assert found.current < 0, "out of the drain"
+    assert found.history[-1].current == found.current
+    # Continuing a line over the device's own voltages.
+    before = solve(holes, -0.25, -0.5)
+    line = ExtrapolatedBias(before, found)(Problem.of(holes, -0.35, -0.5)).potential
+    assert np.allclose(problem.unfolded(line), 2 * found.potential - before.potential)
+
+
+def test_a_copied_problem_shares_equations_work_and_clock() -> None:
+    problem = Problem.of(DEVICE, 0.3, 0.5)
+    for copy in (replace(problem, gate=0.2), problem.at(400.0), problem.filled("threshold")):
+        assert copy.work is problem.work
+        assert copy.started == problem.started
+        assert copy.poisson is problem.poisson
+    assert replace(problem, gate=0.2).equations is problem.equations
+    assert problem.at(400.0).device == DEVICE.at(400.0)
+    assert problem.at(400.0).negf.contacts(0.1).kT == DEVICE.at(400.0).thermal_energy
+    assert problem.filled("threshold").negf.filling == "threshold"
+
+
+def test_equations_made_before_serve_as_their_device() -> None:
+    equations = Equations.of(DEVICE, "threshold")
+    one, other = solve(equations, 0.3, 0.5), solve(DEVICE, 0.3, 0.5, filling="threshold")
+    assert np.array_equal(one.potential, other.potential)
+    assert one.filling == other.filling == "threshold"
+    with pytest.raises(ValueError, match=r"filling = 'source', expected 'threshold', that of the equations"):
+        solve(equations, 0.3, 0.5, filling="source")
+    with pytest.raises(ValueError, match=r"modes = 'coupled', expected 'uncoupled'"):
+        solve(equations, 0.3, 0.5, modes="coupled")
+
+
+def test_without_a_rule_coupled_modes_use_the_one_they_know(device: Device) -> None:
+    assert Equations.of(device, modes="coupled").filling == "threshold"
+    assert solve(device, 0.3, 0.2, max_solves=1).filling == Equations.of(device).filling == Negf.filling
+
+
+def test_an_outcome_carries_its_advice(references: dict[tuple[float, float], Solution]) -> None:
+    assert list(Outcome.__members__) == ["converged", "unconverged", "stalled", "diverged", "failed"]
+    assert len(set(Outcome)) == 5, "two with the same advice would be one"
+    for outcome in set(Outcome) - {Outcome.converged, Outcome.failed}:
+        found = replace(references[0.3, 0.5], outcome=outcome)
+        assert found.status.startswith(f"{outcome.name}: estimated errors ")
+        assert found.status.endswith(f"; {outcome.value}.")
+        assert not found.converged
+
+
+def test_guesses_and_schemes_are_known_by_the_names_of_their_classes(device: Device) -> None:
+    assert set(SCHEMES) >= {"auto", "gummel", "gummel-shift", "anderson", "anderson-shift", "newton"}
+    assert {SCHEMES[name]().name == name for name in SCHEMES} == {True}
+    assert SCHEMES["gummel-shift"]() == ShiftedGummel("shifted")
+    assert ShiftedGummel().predictor == ShiftedAnderson().predictor == "shifted"
+    assert {"flat", "semiclassical", "learned"} <= set(GUESSES)
+    assert GUESSES["learned"].default() is LearnedGuess.default(), "the shipped weights are loaded once"
+    assert solve(device, 0.3, 0.2, guess="learned").converged

@@ -1,5 +1,7 @@
 """Summed over energy, a spectrum is the charge and the current of the solution."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,8 @@ def test_at_no_drain_voltage_no_energy_carries_current(device: Device) -> None:
     found = spectrum(solve(device, 0.4, 0.0), ENERGY[::20])
     assert found.transmission.max() > 1
     assert not found.current.any()
+
+
+def test_coupled_modes_are_refused(solution: Solution) -> None:
+    with pytest.raises(ValueError, match=r"spectrum: modes = 'coupled', expected a solution of uncoupled modes"):
+        spectrum(replace(solution, modes="coupled"), ENERGY[::200])

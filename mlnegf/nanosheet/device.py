@@ -211,7 +211,7 @@ class Device:
         return (material.affinity + material.gap) - (self.channel.affinity + self.channel.gap)
 
     @property
-    def mirror(self) -> float:
+    def polarity_sign(self) -> float:
         """+1; −1 if p-type, which is solved as the n-type device it becomes when all charges and voltages change sign.
 
         Inside the package, energies, potentials and voltages are those of the n-type picture. `solve`, `Solution`,
@@ -245,9 +245,9 @@ class Device:
         return self.doping * PER_CUBIC_CENTIMETRE
 
     def gate_potential(self, gate: float) -> float:
-        """Electrostatic potential on the oxide's surface under a gate voltage, V: V_G − (Φ_M − χ)/e; see `mirror`."""
+        """Electrostatic potential on the oxide's surface under a gate voltage, V: V_G − (Φ_M − χ)/e, n-type picture."""
         aligned = self.channel.affinity + (0.0 if self.polarity == "n" else self.channel.gap)
-        return gate - (0.0 if self.work_function is None else self.mirror * (self.work_function - aligned))
+        return gate - (0.0 if self.work_function is None else self.polarity_sign * (self.work_function - aligned))
 
     @cached_property
     def grid(self) -> Grid:

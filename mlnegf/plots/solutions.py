@@ -146,7 +146,7 @@ def _residuals(axis: Axes, solutions: Mapping[str, Solution], tolerance: float) 
         error = np.array([step.error_estimate for step in solution.history]) * 1e3
         solves = np.arange(1, len(residual) + 1)
         colour, marker = COLOURS[index % 6], MARKERS[index % 6]
-        axis.semilogy(solves, residual, marker=marker, color=colour, label=f"{name}{solution.status.split(':')[0]}")
+        axis.semilogy(solves, residual, marker=marker, color=colour, label=f"{name}{solution.outcome.name}")
         axis.semilogy(solves, error, marker=marker, color=colour, ls="none", mfc="none", ms=9)
     axis.axhline(tolerance * 1e3, color="black", lw=0.8, ls=":")
     axis.set(xlabel="NEGF solve", ylabel="residual; open: estimated error (mV)")

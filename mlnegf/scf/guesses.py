@@ -1,16 +1,24 @@
 """Where the outer loop starts: one small class for each guess, called with a problem.
 
-A new guess is a class with `__call__(problem) -> Start`; entered in `GUESSES` it has a name as well.
+A new guess is a class, here or elsewhere; a name is for one that needs nothing but the problem:
+
+    @dataclass(frozen=True)
+    class Grounded(Guess, name="grounded"):
+        def __call__(self, problem):
+            return Start(np.zeros(problem.poisson.donors.shape))
 """
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, Variant, require
 from mlnegf.nanosheet.device import Device
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import BEYOND, Problem
 from mlnegf.scf.schemes import Newton
 
 
@@ -21,22 +29,31 @@ class Start:
     Attributes
     ----------
     potential : ndarray, (nx, cells)
-        Folded, V.
+        Folded, V, in the n-type picture.
     note : str
         What the solution should say of the guess; empty when there is nothing to say.
-    seen : Point, optional
-        A point the guess evaluated on the way. If the residual at `potential` turns out larger than there,
-        the outer loop goes on from `seen`.
+    evaluated : Point, optional
+        A point the guess evaluated on the way. If the residual at `potential` turns out larger than there, the outer
+        loop goes on from it.
+    used : bool
+        Whether `potential` is what the guess is for; not, when it stood aside for a safer one.
     """
 
     potential: Floats
     note: str = ""
-    seen: Point | None = None
+    evaluated: Point | None = None
+    used: bool = True
 
 
-class Guess(Protocol):
+class Guess(Variant, ABC):
     """A guess."""
 
+    @classmethod
+    def default(cls) -> "Guess":
+        """Make the guess that the name stands for."""
+        return cls()
+
+    @abstractmethod
     def __call__(self, problem: Problem) -> Start:
         """Return where to start; work is counted in `problem.work`."""
 
@@ -55,7 +72,7 @@ class Solved(Protocol):
 
 
 @dataclass(frozen=True)
-class Flat:
+class Flat(Guess, name="flat"):
     """The potential that makes the source neutral, everywhere."""
 
     def __call__(self, problem: Problem) -> Start:
@@ -64,7 +81,7 @@ class Flat:
 
 
 @dataclass(frozen=True)
-class Semiclassical:
+class Semiclassical(Guess, name="semiclassical"):
     """Poisson's equation with locally filled subbands, the Fermi level falling linearly under the gate.
 
     Parameters
@@ -80,34 +97,34 @@ class Semiclassical:
         """Solve the semiclassical problem; no NEGF unless the device is cold."""
         if problem.device.temperature >= self.warm:
             return Start(problem.semiclassical())
-        warm = replace(problem, device=problem.device.at(self.warm))
+        warm = problem.at(self.warm)
         return Start(Newton().propose([warm.evaluate(warm.semiclassical())]))
 
 
 @dataclass(frozen=True, eq=False)
-class GivenPotential:
+class GivenPotential(Guess):
     """A potential (nx, ny, nz) on the device's grid, V."""
 
     potential: Floats
 
     def __call__(self, problem: Problem) -> Start:
         """Check the potential and average it over the device's mirror images."""
-        return Start(_folded(problem.device, self.potential, "the given potential"))
+        return Start(_folded(problem, self.potential, "the given potential"))
 
 
 @dataclass(frozen=True, eq=False)
-class PreviousBias:
+class PreviousBias(Guess):
     """The potential of a solved bias."""
 
     solution: Solved
 
     def __call__(self, problem: Problem) -> Start:
         """Return the solved potential as it is."""
-        return Start(_folded(problem.device, self.solution.potential, "the previous solution's potential"))
+        return Start(_folded(problem, self.solution.potential, "the previous solution's potential"))
 
 
 @dataclass(frozen=True, eq=False)
-class ExtrapolatedBias:
+class ExtrapolatedBias(Guess):
     """The straight line through the potentials of two solved biases, `first` and then `second`."""
 
     first: Solved
@@ -115,48 +132,84 @@ class ExtrapolatedBias:
 
     def __call__(self, problem: Problem) -> Start:
         """Continue the line to the point nearest to the wanted bias."""
-        before, last = (_folded(problem.device, s.potential, "a solved potential") for s in (self.first, self.second))
+        before, last = (_folded(problem, s.potential, "a solved potential") for s in (self.first, self.second))
         step = np.array([self.second.gate - self.first.gate, self.second.drain - self.first.drain])
-        bias = problem.device.mirror * np.array([problem.gate, problem.drain])
-        wanted = bias - np.array([self.second.gate, self.second.drain])
+        wanted = np.array(problem.bias) - np.array([self.second.gate, self.second.drain])
         length = float(step @ step)
         if length == 0.0:
             raise ValueError(
                 f"ExtrapolatedBias: first and second are both at gate = {self.first.gate} V and drain = "
                 f"{self.first.drain} V, expected two different biases; use PreviousBias for one."
             )
-        return Start(last + float(wanted @ step) / length * (last - before))
+        line = last + float(wanted @ step) / length * (last - before)
+        if problem.holds(line):
+            return Start(line)
+        return Start(last, "the line through two solved biases was not used: it leaves all bounds here", used=False)
 
 
-GUESSES: Final[dict[str, Guess]] = {"flat": Flat(), "semiclassical": Semiclassical()}
-"""Every guess that needs nothing but the problem, by name."""
+GUESSES: Final[dict[str, type[Guess]]] = Guess.variants
+"""Every guess that needs nothing but the problem, by name; "learned" enters with `mlnegf.solve`."""
 
 
-def as_guess(guess: Any) -> Guess:
-    """Turn a name, a solution, a potential array or a guess into a guess."""
-    if isinstance(guess, str):
-        if guess not in GUESSES:
-            raise ValueError(
-                f"solve: guess = {guess!r}, expected one of {sorted(GUESSES)}, a Solution, a potential (nx, ny, nz), "
-                "or a Guess object such as LearnedGuess.pretrained()."
-            )
-        return GUESSES[guess]
+def as_guess(guess: Any, others: Sequence[str] = ()) -> Callable[[Problem], Start]:
+    """Turn a name, a solution, a potential array or a guess into a guess; `others` are names known to the caller."""
+    if isinstance(guess, str) and guess in GUESSES:
+        return GUESSES[guess].default()
+    require(
+        not isinstance(guess, (str, bytes, type)) and guess is not None,
+        "guess",
+        guess,
+        f"one of {sorted([*others, *GUESSES])}, a Solution, a potential (nx, ny, nz), or a Guess object such as "
+        "LearnedGuess.pretrained()",
+        caller="solve",
+    )
     if hasattr(guess, "potential") and hasattr(guess, "gate"):
         return PreviousBias(guess)
     if callable(guess):
-        found: Guess = guess
+        found: Callable[[Problem], Start] = guess
         return found
     return GivenPotential(np.asarray(guess))
 
 
-def _folded(device: Device, potential: Floats, name: str) -> Floats:
-    potential = np.asarray(potential)
-    if potential.shape != device.grid.shape or potential.dtype.kind not in "fiu":
+def start_of(guess: Callable[[Problem], Start], problem: Problem) -> Start:
+    """Ask a guess, and see that a NEGF solve can begin where it says.
+
+    One that has evaluated a point on the way stands aside for it; any other that leaves the bounds is refused.
+    """
+    start = guess(problem)
+    shape = problem.poisson.donors.shape
+    require(
+        isinstance(start, Start) and np.shape(start.potential) == shape,
+        "guess",
+        guess,
+        f"an object that returns a Start, its potential of shape {shape}, when it is called with a Problem",
+        caller="solve",
+    )
+    if problem.holds(start.potential):
+        return start
+    least, most = sorted(problem.own(float(edge)) for edge in (start.potential.min(), start.potential.max()))
+    if start.evaluated is None:
         raise ValueError(
-            f"solve: {name} has shape {potential.shape} and type {potential.dtype}, expected real numbers on "
-            f"device.grid: {device.grid.shape}; interpolate it, or solve that device on the same spacing."
+            f"solve: guess reaches from {least:.3g} to {most:.3g} V, expected no more than {BEYOND:g} V beyond the "
+            "potentials of gate, source and drain; give a potential in V."
+        )
+    note = (
+        f"the guess reaches from {least:.3g} to {most:.3g} V, more than {BEYOND:g} V beyond gate, source and drain, "
+        "unlike that of the start it read, and was not used"
+    )
+    return Start(start.evaluated.potential, note, start.evaluated, used=False)
+
+
+def _folded(problem: Problem, potential: Floats, name: str) -> Floats:
+    potential, shape = np.asarray(potential), problem.device.grid.shape
+    if potential.shape != shape or potential.dtype.kind not in "fiu":
+        raise ValueError(
+            f"solve: guess: {name} has shape {potential.shape} and type {potential.dtype}, expected real numbers on "
+            f"device.grid: {shape}; interpolate it, or solve that device on the same spacing."
         )
     if not np.isfinite(potential).all():
         count = int((~np.isfinite(potential)).sum())
-        raise ValueError(f"solve: {name} has {count} cells that are not finite, expected volts; remove NaN and inf.")
-    return device.mirror * device.grid.fold(potential.astype(np.float64))
+        raise ValueError(
+            f"solve: guess: {name} has {count} cells that are not finite, expected volts; remove NaN and inf."
+        )
+    return problem.folded(potential.astype(np.float64))

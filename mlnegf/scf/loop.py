@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from enum import Enum
 
 import numpy as np
 
@@ -11,11 +12,22 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.device import HOTTEST
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.guesses import Start
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme
 
 CERTIFICATE = 1e-4
 """Relative residual of the linear solve that certifies convergence."""
+
+
+class Outcome(Enum):
+    """How a solve ended; the value says what to do about it."""
+
+    converged = "both estimated errors are under their tolerances"
+    unconverged = "all solves allowed are spent: try a nearer guess, scheme='auto' or more max_solves"
+    stalled = "the residual fell no further: come from a nearby bias, with sweep"
+    diverged = "there is no next potential: try a nearer guess or scheme='auto'"
+    failed = "this bias raised an error: mend what it says, or leave the bias out"
 
 
 @dataclass(frozen=True)
@@ -47,102 +59,118 @@ class Limits:
         Of the estimated errors: V, and relative.
     solves : int
         NEGF solves that `problem.work` may have counted at the end.
-    patience : int, optional
-        NEGF solves in which the least residual must halve.
     """
 
     tolerance: float
     current_tolerance: float
     solves: int
-    patience: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """How a run of the loop ended, and where.
+class Attempt:
+    """Where following a scheme from one start has led.
 
     Attributes
     ----------
     point : Point
         The certified one, or else that with the least residual.
-    ended : str
-        "converged", "stalled", "over" the number of solves allowed, or "diverged": there is no next potential.
+    outcome : Outcome
     history : tuple of Iteration
     notes : tuple of str
         What the solution should say of the way.
+    guess_used : bool
+        Whether it went on from where the guess said.
     """
 
     point: Point
-    ended: Literal["converged", "stalled", "over", "diverged"]
+    outcome: Outcome
     history: tuple[Iteration, ...]
     notes: tuple[str, ...] = ()
+    guess_used: bool = True
 
     @property
     def converged(self) -> bool:
         """Whether both error estimates are under their tolerances."""
-        return self.ended == "converged"
+        return self.outcome is Outcome.converged
 
 
-def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> Run:
-    """Follow a scheme from a start.
-
-    A start that has seen a point with a smaller residual than its own potential leaves is not used.
-    """
-    notes = [start.note] if start.note else []
-    points: deque[Point] = deque(maxlen=max(1, scheme.memory))
-    history: list[Iteration] = []
-    potential, threshold, seen = start.potential, 2 * limits.tolerance, start.seen
-    least, spent = math.inf, 0
-    best: Point | None = None
-    if seen is not None and potential is not seen.potential:
-        history.append(_iteration(seen))
+def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> Attempt:
+    """Follow a scheme from a start."""
+    first = _begin(problem, start)
+    history, points = list(first.history), deque([first.point], maxlen=max(1, scheme.memory))
+    judge = _Judge(limits, scheme.patience, first.point)
     while True:
+        outcome = judge(points[-1])
+        potential = _next(scheme, points) if outcome is None else None
+        history.append(_iteration(points[-1]))
+        if potential is None:
+            point = points[-1] if outcome is Outcome.converged else judge.best
+            return replace(first, point=point, outcome=outcome or Outcome.diverged, history=tuple(history))
+        points.append(problem.evaluate(potential))
+
+
+def _begin(problem: Problem, start: Start) -> Attempt:
+    """Settle where to begin: at the guess, or at the point it evaluated on the way if the residual is smaller there.
+
+    The history is that of the other of the two; the point itself is judged in the loop.
+    """
+    notes, before = (start.note,) if start.note else (), start.evaluated
+    if before is not None and start.potential is before.potential:
         # A guess that evaluated a point and fell back on it is not charged for it twice.
-        point = seen if seen is not None and potential is seen.potential else problem.evaluate(potential)
-        if seen is not None and point.distance > seen.distance:
-            notes.append(
-                f"the guess left a residual of {point.distance:.1e} V, more than the {seen.distance:.1e} V "
-                "of the start it read, and was not used"
-            )
-            # The start follows at the end of this turn, as the point from which the loop goes on.
-            history = [_iteration(point)]
-            point = seen
-        seen = None
-        points.append(point)
-        best = point if best is None or point.distance < best.distance else best
-        least, spent = (point.distance, 0) if point.distance < least / 2 else (least, spent + 1)
-        ended: Literal["converged", "stalled", "over", "diverged"] | None = None
-        if point.distance <= threshold:
-            correction = point.correct(CERTIFICATE)
-            # A certificate that failed is not asked again before the residual has fallen as far as it must.
-            excess = max(correction.error / limits.tolerance, correction.current_error / limits.current_tolerance)
-            threshold = point.distance * min(0.5, 0.7 / max(excess, 1e-300))
-            ended = "converged" if excess <= 1 else None
-        if ended is None and problem.work.charge_evaluations >= limits.solves:
-            ended = "over"
-        if ended is None and limits.patience is not None and spent >= limits.patience:
-            ended = "stalled"
-        if ended is None:
-            potential = _next(scheme, points)
-            ended = None if np.isfinite(potential).all() else "diverged"
-        history.append(_iteration(point))
-        if ended is not None:
-            return Run(point if ended == "converged" else best, ended, tuple(history), tuple(notes))
+        return Attempt(before, Outcome.unconverged, (), notes, start.used)
+    point = problem.evaluate(start.potential)
+    if before is None or point.distance <= before.distance:
+        history = () if before is None else (_iteration(before),)
+        return Attempt(point, Outcome.unconverged, history, notes, start.used)
+    words = (
+        f"the guess left a residual of {point.distance:.1e} V, more than the {before.distance:.1e} V "
+        "of the start it read, and was not used"
+    )
+    return Attempt(before, Outcome.unconverged, (_iteration(point),), (*notes, words), guess_used=False)
 
 
-def _next(scheme: Scheme, points: deque[Point]) -> Floats:
+class _Judge:
+    """Says after each point whether to stop, and remembers the one with the least residual, `best`."""
+
+    def __init__(self, limits: Limits, patience: int | None, first: Point) -> None:
+        self.limits, self.patience, self.best = limits, patience, first
+        self._asked = 2 * limits.tolerance  # residual, V, from which on a certificate is worth its price
+        self._halved, self._waited = math.inf, 0  # residual, V, when it last halved, and the points since
+
+    def __call__(self, point: Point) -> Outcome | None:
+        if point.distance < self.best.distance:
+            self.best = point
+        halved = point.distance < self._halved / 2
+        self._halved, self._waited = (point.distance, 0) if halved else (self._halved, self._waited + 1)
+        if point.distance <= self._asked and self._certifies(point):
+            return Outcome.converged
+        if point.problem.work.charge_evaluations >= self.limits.solves:
+            return Outcome.unconverged
+        return Outcome.stalled if self.patience is not None and self._waited >= self.patience else None
+
+    def _certifies(self, point: Point) -> bool:
+        correction, limits = point.correct(CERTIFICATE), self.limits
+        excess = max(correction.error / limits.tolerance, correction.current_error / limits.current_tolerance)
+        # A certificate that failed is not asked again before the residual has fallen as far as it must.
+        self._asked = point.distance * min(0.5, 0.7 / max(excess, 1e-300))
+        return excess <= 1
+
+
+def _next(scheme: Scheme, points: deque[Point]) -> Floats | None:
+    """Return the scheme's next potential, or None if it has none."""
     try:
-        return scheme.propose(list(points))
+        potential = scheme.propose(list(points))
     except PoissonError:
-        return np.full_like(points[-1].potential, np.nan)
+        return None
+    return potential if np.isfinite(potential).all() else None
 
 
 def _iteration(point: Point) -> Iteration:
     error = point.corrections[-1].error if point.corrections else math.nan
-    return Iteration(point.distance, error, point.charge.current)
+    return Iteration(point.distance, error, point.problem.own(point.charge.current))
 
 
-def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, step: float = 0.06) -> Run:
+def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, step: float = 0.06) -> Attempt:
     """Raise the gate voltage by `step` (V) at a time from where the channel is closed.
 
     A closed channel keeps source and drain apart, each at its own equilibrium, so that the solution there is unique:
@@ -150,44 +178,49 @@ def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, step: float
     """
     off = min(problem.gate, problem.gate - problem.gate_potential)
     gates = np.linspace(off, problem.gate, 1 + math.ceil((problem.gate - off) / step))
-    path = [(float(gate), replace(problem, gate=float(gate))) for gate in gates[:-1]]
+    path = ((float(gate), replace(problem, gate=float(gate))) for gate in gates[:-1])
     return _along(path, (problem.gate, problem), scheme, limits)
 
 
-def from_warmth(problem: Problem, scheme: Scheme, limits: Limits, ratio: float = 1.5) -> Run:
+def from_warmth(problem: Problem, scheme: Scheme, limits: Limits, ratio: float = 1.5) -> Attempt:
     """Cool the device from 600 K, by less than `ratio` at a time: warm contacts smooth the charge."""
     device = problem.device
     count = 1 + math.ceil(math.log(HOTTEST / device.temperature) / math.log(ratio) - 1e-9)
     temperatures = np.geomspace(HOTTEST, device.temperature, count)[:-1]
-    path = [(float(kelvin), replace(problem, device=device.at(float(kelvin)))) for kelvin in temperatures]
+    path = ((float(kelvin), problem.at(float(kelvin))) for kelvin in temperatures)
     return _along(path, (device.temperature, problem), scheme, limits)
 
 
-def _along(path: list[tuple[float, Problem]], last: tuple[float, Problem], scheme: Scheme, limits: Limits) -> Run:
-    """Solve the problems of a path, each with its coordinate and started from the line through the last two solved.
+Place = tuple[float, Problem]
+"""A problem on a path, and its coordinate there."""
+
+
+def _along(path: Iterable[Place], last: Place, scheme: Scheme, limits: Limits) -> Attempt:
+    """Solve the problems of a path, each started from the line through the last two solved.
 
     On the way a coarse solution will do; a place that has none, where the branch folds back, is stepped over.
     """
     tolerance, before = max(5e-3, limits.tolerance), limits.solves - 1  # one is kept for the problem asked
-    coarse = replace(limits, tolerance=tolerance, current_tolerance=math.inf, solves=before)
+    coarse = Limits(tolerance, math.inf, before)
     history: tuple[Iteration, ...] = ()
     line: list[tuple[float, Floats]] = []
-    run: Run | None = None
-    for place, problem in [*path, last]:
-        if problem is not last[1] and problem.work.charge_evaluations >= before:
-            continue
-        there = problem is last[1]
-        nearest = run.point.potential if run else problem.semiclassical()
-        start = _extrapolated(line, place) if line else nearest
-        run = iterate(problem, Start(start), scheme, limits if there else coarse)
-        history += run.history
-        if run.converged:
-            line = [*line[-1:], (place, run.point.potential)]
-    assert run is not None
-    return replace(run, history=history)
+    nearest: Floats | None = None
+    for place, problem in path:
+        if problem.work.charge_evaluations >= before:
+            break
+        attempt = iterate(problem, _nearby(problem, place, line, nearest), scheme, coarse)
+        history, nearest = history + attempt.history, attempt.point.potential
+        if attempt.converged:
+            line = [*line[-1:], (place, nearest)]
+    place, problem = last
+    attempt = iterate(problem, _nearby(problem, place, line, nearest), scheme, limits)
+    return replace(attempt, history=history + attempt.history)
 
 
-def _extrapolated(line: list[tuple[float, Floats]], place: float) -> Floats:
+def _nearby(problem: Problem, place: float, line: list[tuple[float, Floats]], nearest: Floats | None) -> Start:
+    """Start on the line through the last solved places, or from the last potential there is."""
+    if not line:
+        return Start(problem.semiclassical() if nearest is None else nearest)
     (last, potential), (before, earlier) = line[-1], line[0]
     slope = (potential - earlier) / (last - before) if len(line) > 1 else np.zeros_like(potential)
-    return np.asarray(potential + (place - last) * slope)
+    return Start(np.asarray(potential + (place - last) * slope))

@@ -5,18 +5,23 @@ NEGF solve. All fields here are folded: (nx, cells), see `grid`.
 """
 
 import time
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, gmres
 
 from mlnegf._common import Floats
-from mlnegf.nanosheet.charge import Charge, Negf
+from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
-from mlnegf.nanosheet.poisson import Density, Poisson, Screened
+from mlnegf.nanosheet.poisson import Density, Poisson
 from mlnegf.nanosheet.semiclassical import quasi_fermi_level, semiclassical_density
-from mlnegf.scf.predictors import shifted_density
+from mlnegf.scf.equations import Equations, voltage
+from mlnegf.scf.point import Point, require_finite
+
+Values = TypeVar("Values", float, Floats)
+
+BEYOND: Final = 3.0
+"""How far a start may lie beyond the potentials of gate, source and drain, V."""
 
 
 @dataclass
@@ -40,70 +45,113 @@ class Work:
     poisson_solves: int = 0
     seconds: float = 0.0
 
-
-@dataclass(frozen=True, eq=False)
-class Correction:
-    """Solution of the linearised problem at a point: φ + δ solves R(φ + δ) = 0 to first order.
-
-    Attributes
-    ----------
-    tolerance : float
-        Relative residual asked of the Krylov solver.
-    step : ndarray, (nx, cells)
-        δ = −(∂R/∂φ)⁻¹ R, V.
-    error : float
-        Estimated largest distance from the fixed point, V: ‖δ‖ + κ‖ρ‖ + 1.2 ‖δ‖²/kT, with ρ what the Krylov solver left
-        and κ ≥ 1 the observed ‖δ‖ over the preconditioned residual.
-    current_error : float
-        |∂I/∂φ · δ| / |I|.
-    """
-
-    tolerance: float
-    step: Floats
-    error: float
-    current_error: float
+    def add(self, other: "Work") -> None:
+        """Count another's work as well."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A device at one bias.
+    """A device at one bias, in the n-type picture: see `Device.polarity_sign`.
+
+    `of` takes a bias of the real device, `folded` its potentials; `bias`, `own` and `unfolded` lead back to its signs.
+    A copy, ``replace(problem, gate=0.3)``, shares with its original the equations, the count of work and the clock.
 
     Attributes
     ----------
+    equations : Equations
     gate, drain : float
-        V, in the n-type picture, see `Device.mirror`.
+        V, in the n-type picture.
     work : Work
-        Counts everything done through this problem.
+        Counts everything done through this problem and its copies.
+    started : float
+        When, s, by `time.perf_counter`.
     """
 
-    device: Device
+    equations: Equations
     gate: float
     drain: float
-    filling: str = "edges"
-    modes: str = "uncoupled"
     work: Work = field(default_factory=Work)
     started: float = field(default_factory=time.perf_counter)
+
+    @staticmethod
+    def of(
+        device: Device | Equations, gate: float, drain: float, filling: str | None = None, modes: str | None = None
+    ) -> "Problem":
+        """Pose the problem of a device, or of its equations, at its own gate and drain voltages, V.
+
+        The rest is that of `Equations.of`.
+        """
+        started = time.perf_counter()
+        equations = Equations.of(device, filling, modes)
+        sign = equations.device.polarity_sign
+        gate, drain = (sign * voltage(name, value, "solve") for name, value in (("gate", gate), ("drain", drain)))
+        return Problem(equations, gate, drain, started=started)
+
+    @property
+    def device(self) -> Device:
+        """The device."""
+        return self.equations.device
 
     @property
     def negf(self) -> Negf:
         """The NEGF solver."""
-        return _equations(self.device, self.filling, self.modes)[0]
+        return self.equations.negf
 
     @property
     def poisson(self) -> Poisson:
         """Poisson's equation."""
-        return _equations(self.device, self.filling, self.modes)[1]
+        return self.equations.poisson
+
+    def at(self, temperature: float) -> "Problem":
+        """Return this problem at another temperature, K."""
+        return replace(self, equations=self.equations.at(temperature))
+
+    def filled(self, filling: str) -> "Problem":
+        """Return this problem with bound states filled by another rule."""
+        return replace(self, equations=self.equations.filled(filling))
+
+    def own(self, values: Values) -> Values:
+        """Turn potentials, voltages and currents of the n-type picture into the device's own, or back."""
+        return self.device.polarity_sign * values
+
+    @property
+    def bias(self) -> tuple[float, float]:
+        """The device's own gate and drain voltage, V."""
+        return self.own(self.gate), self.own(self.drain)
+
+    def folded(self, potential: Floats) -> Floats:
+        """Turn a potential of the device, (nx, ny, nz), into the n-type picture's, (nx, cells), V."""
+        return self.own(self.device.grid.fold(potential))
+
+    def unfolded(self, potential: Floats) -> Floats:
+        """Turn a potential of the n-type picture, (nx, cells), into the device's own, (nx, ny, nz), V."""
+        return self.own(self.device.grid.unfold(potential))
 
     @property
     def gate_potential(self) -> float:
         """Potential on the oxide's surface, V."""
         return self.device.gate_potential(self.gate)
 
-    def evaluate(self, potential: Floats) -> "Point":
+    def holds(self, potential: Floats) -> bool:
+        """Say whether a potential lies within `BEYOND` of those of gate, neutral source and neutral drain.
+
+        What lies farther is no start but a mistake, of units or of a network: the NEGF solve would ask for gigabytes.
+        """
+        low, high = float(potential.min()), float(potential.max())
+        known = [self.gate_potential]
+        # The gate alone mostly decides it; the source's potential takes a search.
+        if not known[0] - BEYOND <= low <= high <= known[0] + BEYOND:
+            source = self.neutral_potential()
+            known += [source, source + self.drain]
+        return min(known) - BEYOND <= low <= high <= max(known) + BEYOND
+
+    def evaluate(self, potential: Floats) -> Point:
         """One NEGF solve."""
         self.work.charge_evaluations += 1
         charge = self.negf(potential, self.drain)
-        _require_finite(self, charge.density)
+        require_finite(self, charge.density)
         return Point(self, potential, charge)
 
     def predicted(self, density: Density, start: Floats, tolerance: float) -> Floats:
@@ -150,115 +198,3 @@ class Problem:
                 "potential between −2 and 5 V; try a doping nearer to 1e20 or a higher temperature."
             )
         return middle
-
-
-def _require_finite(problem: Problem, values: Floats) -> None:
-    """Refuse a channel closed so long that waves under it leave the range of numbers."""
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"solve: gate_length = {problem.device.gate_length} nm at gate = {problem.device.mirror * problem.gate} V: "
-            "waves under the closed channel fall by more than 1e-300, which numbers cannot hold; expected a "
-            "shorter gate or a more open channel."
-        )
-
-
-@lru_cache(maxsize=4)
-def _equations(device: Device, filling: str, modes: str) -> tuple[Negf, Poisson]:
-    return Negf.of(device, filling, modes=modes), Poisson.of(device)
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """A potential whose charge is known: one NEGF solve and what follows from it.
-
-    Attributes
-    ----------
-    potential : ndarray, (nx, cells)
-        V.
-    charge : Charge
-    corrections : list of Correction
-        Those worked out so far, the tightest last.
-    """
-
-    problem: Problem
-    potential: Floats
-    charge: Charge
-    corrections: list[Correction] = field(default_factory=list)
-
-    @cached_property
-    def residual(self) -> Floats:
-        """R(φ), V nm."""
-        return self.problem.poisson.residual(self.potential, self.charge.density, self.problem.gate_potential)
-
-    @cached_property
-    def screened(self) -> Screened:
-        """Poisson's operator screened by the local slope of the charge: the preconditioner."""
-        return self.problem.poisson.screened(self.charge.slope)
-
-    @cached_property
-    def defect(self) -> Floats:
-        """−(screened operator)⁻¹ R: the residual in volts."""
-        self.problem.work.poisson_solves += 1
-        poisson = self.problem.poisson
-        return poisson.screened(self.charge.slope, poisson.typical).solve(-self.residual, 1e-2)
-
-    @property
-    def distance(self) -> float:
-        """Largest `defect`, V."""
-        return float(abs(self.defect).max())
-
-    @property
-    def thermal_voltage(self) -> float:
-        """kT/e, V."""
-        return self.problem.device.thermal_energy
-
-    @cached_property
-    def image(self) -> Floats:
-        """The potential that the exponential predictor makes of this charge: the Gummel map."""
-        # A thousandth of the step is more than any scheme can use.
-        return self.problem.exponential(self.charge.density, self.potential, max(1e-7, 1e-3 * self.distance))
-
-    @cached_property
-    def shifted(self) -> Floats:
-        """The potential that the predictor of `shift` makes of this charge."""
-        tolerance = max(1e-7, 1e-3 * self.distance)
-        return self.problem.predicted(shifted_density(self.charge, self.potential), self.potential, tolerance)
-
-    def correct(self, tolerance: float) -> Correction:
-        """Solve ∂R/∂φ δ = −R by GMRES on matrix-free products, each followed by one multigrid cycle.
-
-        What an earlier call found is the start of a tighter one, and the answer to a looser one.
-
-        Parameters
-        ----------
-        tolerance : float
-            Of the relative preconditioned residual.
-        """
-        if self.corrections and self.corrections[-1].tolerance <= tolerance:
-            return self.corrections[-1]
-        work, poisson, cycle = self.problem.work, self.problem.poisson, self.screened.cycle
-
-        def apply(change: Floats) -> tuple[Floats, float]:
-            density, current = self.charge.respond(change.reshape(self.potential.shape))
-            _require_finite(self.problem, density)
-            work.linearised_applications += 1
-            work.poisson_solves += 1
-            linear = (poisson.operator @ change.ravel()) + (poisson.source * density).ravel()
-            return np.asarray(cycle.matvec(linear)), current
-
-        right = cycle.matvec(-self.residual.ravel())
-        operator = LinearOperator((right.size,) * 2, matvec=lambda change: apply(change)[0], dtype=np.float64)
-        first = self.corrections[-1].step.ravel() if self.corrections else None
-        step, _ = gmres(operator, right, x0=first, rtol=tolerance, restart=80, maxiter=2)
-        image, current = apply(step)
-        size, left = abs(step).max(), abs(right - image).max()
-        amplification = max(1.0, size / max(abs(right).max(), 1e-300))
-        error = size + amplification * left + 1.2 * size**2 / self.problem.device.thermal_energy
-        relative = _relative(current, self.charge.current)
-        self.corrections.append(Correction(tolerance, step.reshape(self.potential.shape), float(error), relative))
-        return self.corrections[-1]
-
-
-def _relative(change: float, value: float) -> float:
-    """Change over value; a change of less than a tenth of an electron per second is none."""
-    return 0.0 if abs(change) < 1e-20 and value == 0.0 else abs(change / value) if value else float("inf")

@@ -1,61 +1,30 @@
 """Schemes of the outer loop: what potential to try next. Each is one class with one method, `propose`.
 
 A scheme sees the points of this solve, oldest first, and returns the next potential. It keeps no state, so that one
-object may serve any number of solves at once. A new scheme is a class here, entered in `SCHEMES`.
+object may serve any number of solves at once. A new scheme is a class, here or elsewhere:
+
+    @dataclass(frozen=True)
+    class Cautious(Scheme, name="cautious"):
+        def propose(self, points):
+            return (points[-1].potential + points[-1].image) / 2
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, Variant, require
+from mlnegf.scf.point import Point
 
 
-class Correction(Protocol):
-    """Solution of the linearised problem."""
-
-    @property
-    def step(self) -> Floats: ...  # noqa: D102
-
-
-class Point(Protocol):
-    """What a scheme may ask of a point; each answer is worked out once, on the first question, except `correct`.
-
-    Attributes
-    ----------
-    potential : ndarray
-        V.
-    image : ndarray
-        The potential that the exponential predictor makes of the charge here, V.
-    shifted : ndarray
-        The same of the predictor that shifts the local density of states, V.
-    distance : float
-        Residual in volts.
-    thermal_voltage : float
-        kT/e, V.
-    """
-
-    @property
-    def thermal_voltage(self) -> float: ...  # noqa: D102
-    @property
-    def potential(self) -> Floats: ...  # noqa: D102
-    @property
-    def image(self) -> Floats: ...  # noqa: D102
-    @property
-    def shifted(self) -> Floats: ...  # noqa: D102
-    @property
-    def distance(self) -> float: ...  # noqa: D102
-
-    def correct(self, tolerance: float) -> Correction:
-        """Solve the linearised problem to a relative residual."""
-
-
-class Scheme(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Scheme(Variant, ABC):
     """A scheme of the outer loop.
 
-    Attributes
+    Parameters
     ----------
     memory : int
         How many points `propose` wants to see.
@@ -64,11 +33,10 @@ class Scheme(Protocol):
         None: never.
     """
 
-    @property
-    def memory(self) -> int: ...  # noqa: D102
-    @property
-    def patience(self) -> int | None: ...  # noqa: D102
+    memory: int = 1
+    patience: int | None = None
 
+    @abstractmethod
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the next potential, V, from the last `memory` points, oldest first."""
 
@@ -77,7 +45,7 @@ Predictor = Literal["image", "shifted"]
 
 
 @dataclass(frozen=True)
-class Gummel:
+class Gummel(Scheme, name="gummel"):
     """A predictor, nothing else: robust near equilibrium, slow at high bias.
 
     Parameters
@@ -87,12 +55,17 @@ class Gummel:
     """
 
     predictor: Predictor = "image"
-    memory: int = 1
-    patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return what the predictor makes of the last point."""
         return _predicted(points[-1], self.predictor)
+
+
+@dataclass(frozen=True)
+class ShiftedGummel(Gummel, name="gummel-shift"):
+    """The predictor of the local density of states, nothing else."""
+
+    predictor: Predictor = "shifted"
 
 
 def _predicted(point: Point, predictor: Predictor) -> Floats:
@@ -100,7 +73,7 @@ def _predicted(point: Point, predictor: Predictor) -> Floats:
 
 
 @dataclass(frozen=True)
-class Anderson:
+class Anderson(Scheme, name="anderson"):
     """Anderson's acceleration of a predictor: the best linear combination of what it makes of the last few points.
 
     Anderson, J. ACM 12, 547 (1965), in the least-squares form of Walker & Ni, SIAM J. Numer. Anal. 49, 1715 (2011).
@@ -118,7 +91,6 @@ class Anderson:
     memory: int = 8
     condition: float = 1e-4
     predictor: Predictor = "image"
-    patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the combination of images whose combined step is the smallest."""
@@ -132,7 +104,14 @@ class Anderson:
 
 
 @dataclass(frozen=True)
-class Newton:
+class ShiftedAnderson(Anderson, name="anderson-shift"):
+    """Anderson's acceleration of the predictor of the local density of states."""
+
+    predictor: Predictor = "shifted"
+
+
+@dataclass(frozen=True)
+class Newton(Scheme, name="newton"):
     """Newton's method on the exact response.
 
     Parameters
@@ -146,8 +125,6 @@ class Newton:
 
     tolerance: float = 1e-2
     longest: float = 4.0
-    memory: int = 1
-    patience: int | None = None
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the last point plus its capped Newton step."""
@@ -157,7 +134,7 @@ class Newton:
 
 
 @dataclass(frozen=True)
-class Automatic:
+class Automatic(Scheme, name="auto"):
     """Newton's method, guarded: the exponential predictor when the residual grows, a new start when it stalls.
 
     Parameters
@@ -178,12 +155,16 @@ class Automatic:
         return self.newton.propose(points[-1:])
 
 
-SCHEMES: Final[dict[str, Scheme]] = {
-    "auto": Automatic(),
-    "gummel": Gummel(),
-    "gummel-shift": Gummel("shifted"),
-    "anderson": Anderson(),
-    "anderson-shift": Anderson(predictor="shifted"),
-    "newton": Newton(),
-}
+SCHEMES: Final[dict[str, type[Scheme]]] = Scheme.variants
 """Every scheme by name."""
+
+
+def as_scheme(scheme: Any) -> Scheme:
+    """Turn a name or a scheme into a scheme; what has `memory`, `patience` and `propose` is one."""
+    if isinstance(scheme, str) and scheme in SCHEMES:
+        return SCHEMES[scheme]()
+    parts = ("memory", "patience", "propose")
+    good = not isinstance(scheme, type) and all(hasattr(scheme, part) for part in parts)
+    require(good, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object", caller="solve")
+    found: Scheme = scheme
+    return found

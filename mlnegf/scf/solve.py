@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
-from mlnegf._common import Floats, is_finite, require
+from mlnegf._common import Floats, require
 from mlnegf.nanosheet.device import HOTTEST, Device
-from mlnegf.scf.guesses import Guess, Semiclassical, as_guess
-from mlnegf.scf.loop import CERTIFICATE, Iteration, Limits, Run, from_off_state, from_warmth, iterate
-from mlnegf.scf.problem import Point, Problem, Work
-from mlnegf.scf.schemes import SCHEMES, Scheme
-from mlnegf.transport.bound_states import FILLINGS
+from mlnegf.scf.equations import Equations, number
+from mlnegf.scf.guesses import Semiclassical, Start, as_guess, start_of
+from mlnegf.scf.loop import CERTIFICATE, Attempt, Iteration, Limits, Outcome, from_off_state, from_warmth, iterate
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem, Work
+from mlnegf.scf.schemes import Scheme, as_scheme
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 _require = partial(require, caller="solve")
 
-_THREADS = ThreadpoolController()
+THREADS = ThreadpoolController()
 # The arrays are small: a second thread gains nothing alone and loses a factor beside another process.
 
 
@@ -33,14 +34,16 @@ class Solution:
     ----------
     gate, drain : float
         V.
-    converged : bool
-        Whether both error estimates are under their tolerances.
-    status : str
-        One word, and one sentence that says why and what to try.
+    outcome : Outcome
+        How it ended; `converged` asks for one of them, and `status` puts it into words.
+    guess_used : bool
+        Whether the guess asked for has led here: not, when it stood aside, or was dropped for a safer start.
     error_estimate : float
         Estimated largest distance of the potential from the fixed point, V; see `problem.Correction`.
     current_error : float
         Relative change of the current under the same correction.
+    filling : str
+        Rule by which bound states were filled.
     modes : str
         "uncoupled" or "coupled".
     work : Work
@@ -59,10 +62,11 @@ class Solution:
     device: Device
     gate: float
     drain: float
-    converged: bool
-    status: str
+    outcome: Outcome
+    guess_used: bool
     error_estimate: float
     current_error: float
+    filling: str
     modes: str
     work: Work
     history: tuple[Iteration, ...]
@@ -72,32 +76,49 @@ class Solution:
     current: float
 
     @property
+    def converged(self) -> bool:
+        """Whether both error estimates are under their tolerances."""
+        return self.outcome is Outcome.converged
+
+    @property
+    def status(self) -> str:
+        """One word, and one sentence that says why and what to try."""
+        if self.outcome is Outcome.failed:
+            return f"failed: {'; '.join(self.warnings)}"
+        found = (
+            f"estimated errors {self.error_estimate * 1e3:.2g} mV and {self.current_error:.1%} of the current "
+            f"after {self.negf_solves} NEGF solves"
+        )
+        return f"{self.outcome.name}: {found}" + ("." if self.converged else f"; {self.outcome.value}.")
+
+    @property
     def negf_solves(self) -> int:
         """NEGF solves, the first and the certifying one included."""
         return self.work.charge_evaluations
 
 
 def solve(
-    device: Device,
+    device: Device | Equations,
     gate: float,
     drain: float,
     guess: Any = "semiclassical",
     scheme: str | Scheme = "auto",
     tolerance: float = 1e-3,
     current_tolerance: float = 1e-2,
-    filling: str = "edges",
-    modes: str = "uncoupled",
+    filling: str | None = None,
+    modes: str | None = None,
     max_solves: int = 100,
 ) -> Solution:
     """Solve NEGF and Poisson self-consistently at one bias.
 
     Parameters
     ----------
-    device : Device
+    device : Device or Equations
+        Or its equations, `Equations.of(device)`, where many biases are solved one by one: they are made only once then.
     gate, drain : float
         V; the source is at 0.
     guess : str, Solution, ndarray or Guess
-        "semiclassical", "flat", a solution or a potential (nx, ny, nz) in V to start from, or any object of
+        "semiclassical", "flat", "learned", a solution or a potential (nx, ny, nz) in V to start from, or any object of
         `mlnegf.scf.guesses`.
     scheme : str or Scheme
         "auto", "gummel", "anderson", "newton", or any object of `mlnegf.scf.schemes`.
@@ -105,12 +126,12 @@ def solve(
         Of the estimated error of the potential, V.
     current_tolerance : float
         Of the estimated relative error of the current.
-    filling : str
-        How states bound below both contacts are filled, a name in `bound_states.FILLINGS`; coupled modes know
-        "threshold" alone.
-    modes : str
-        "uncoupled", or "coupled" where subbands mix along x: ten to thirty times the work, see `coupled`.
-        `coupling` says what it would change.
+    filling : str, optional
+        How states bound below both contacts are filled, a name in `bound_states.FILLINGS`; unless given, that of
+        `Negf`, and "threshold" in coupled modes, which know no other.
+    modes : str, optional
+        "uncoupled", also unless given, or "coupled" where subbands mix along x: ten to thirty times the work, see
+        `coupled`. `coupling` says what it would change.
     max_solves : int
         NEGF solves allowed.
 
@@ -124,82 +145,30 @@ def solve(
     ValueError
         For an argument out of range, naming it, its value and what to try.
     """
-    for name, value in (("gate", gate), ("drain", drain)):
-        _require(is_finite(value) and abs(value) <= 2.0, name, value, "volts between −2 and 2")
+    limits, chosen, start = limits_of(tolerance, current_tolerance, max_solves), as_scheme(scheme), as_guess(guess)
+    problem = Problem.of(device, gate, drain, filling, modes)
+    with THREADS.limit(limits=1):
+        return _solution(_follow(problem, start, chosen, limits))
+
+
+def limits_of(tolerance: float, current_tolerance: float, max_solves: int) -> Limits:
+    """Check when to stop."""
+    errors = []
     for name, value in (("tolerance", tolerance), ("current_tolerance", current_tolerance)):
-        _require(is_finite(value) and value > 0, name, value, "a positive number")
-    _require(
-        isinstance(max_solves, (int, np.integer)) and max_solves >= 1,
-        "max_solves",
-        max_solves,
-        "a whole number, 1 or more",
-    )
-    _require(filling in FILLINGS, "filling", filling, f"one of {sorted(FILLINGS)}")
-    _require(modes in ("uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
-    _require(
-        modes == "uncoupled" or device.mean_free_path is None,
-        "modes",
-        modes,
-        "'uncoupled', which alone knows a mean_free_path",
-    )
-    if isinstance(scheme, str):
-        _require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
-        scheme = SCHEMES[scheme]
-    problem = Problem(device, device.mirror * float(gate), device.mirror * float(drain), filling, modes)
-    with _THREADS.limit(limits=1):
-        run = _run(problem, as_guess(guess), scheme, Limits(tolerance, current_tolerance, max_solves, scheme.patience))
-        return _solution(run)
+        errors.append(number(value) or 0.0)
+        _require(0 < errors[-1] < np.inf, name, value, "a positive number")
+    solves = number(max_solves)
+    _require(isinstance(solves, int) and solves >= 1, "max_solves", max_solves, "a whole number, 1 or more")
+    return Limits(errors[0], errors[1], int(solves or 1))
 
 
-@dataclass(frozen=True)
-class Coupling:
-    """What coupled modes would change in a solution of uncoupled ones, to first order.
-
-    Attributes
-    ----------
-    potential : float
-        Largest change of the self-consistent potential, V.
-    current : float
-        Relative change of the current, that of the potential included.
-    """
-
-    potential: float
-    current: float
-
-
-def coupling(solution: Solution) -> Coupling:
-    """Say what the coupling of modes, neglected in a solution, would have changed.
-
-    It takes one NEGF solve with coupled modes and one without.
-    """
-    device = solution.device
-    require(
-        device.mean_free_path is None,
-        "mean_free_path",
-        device.mean_free_path,
-        "None: coupled modes do not know scattering",
-        caller="coupling",
-    )
-    bias = device.mirror * solution.gate, device.mirror * solution.drain
-    with _THREADS.limit(limits=1):
-        potential = device.mirror * device.grid.fold(solution.potential)
-        alone, mixed = (
-            Problem(device, *bias, "threshold", modes).evaluate(potential) for modes in ("uncoupled", "coupled")
-        )
-        before, after = (point.correct(1e-3) for point in (alone, mixed))
-        step = after.step - before.step
-        current = alone.charge.current
-        _, moved = alone.charge.respond(step)
-        return Coupling(float(abs(step).max()), (mixed.charge.current + moved) / current - 1 if current else 0.0)
-
-
-def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
+def _follow(problem: Problem, guess: Callable[[Problem], Start], scheme: Scheme, limits: Limits) -> Attempt:
     """Follow the guess; if it leads nowhere and the scheme may, start again from ever safer places.
 
     None but the last may spend more than half of the solves that are left.
     """
-    run = iterate(problem, guess(problem), scheme, limits)
-    ways: dict[str, Callable[[Limits], Run]] = {
+    found = iterate(problem, start_of(guess, problem), scheme, limits)
+    ways: dict[str, Callable[[Limits], Attempt]] = {
         "semiclassically": lambda some: iterate(problem, Semiclassical()(problem), scheme, some),
         "from the closed channel, raising the gate voltage": lambda some: from_off_state(problem, scheme, some),
         f"at {HOTTEST:g} K, cooling the device": lambda some: from_warmth(problem, scheme, some),
@@ -208,48 +177,42 @@ def _run(problem: Problem, guess: Guess, scheme: Scheme, limits: Limits) -> Run:
         del ways["semiclassically"]
     for left, (name, way) in zip(range(len(ways) - 1, -1, -1), ways.items(), strict=True):
         rest = limits.solves - problem.work.charge_evaluations
-        if limits.patience is None or run.converged or rest <= 0:
+        if scheme.patience is None or found.converged or rest <= 0:
             break
-        note = f"the start led nowhere in {len(run.history)} NEGF solves; started again, {name}"
+        note = f"the start led nowhere in {len(found.history)} NEGF solves; started again, {name}"
         again = way(replace(limits, solves=limits.solves - (rest // 2 if left else 0)))
-        better = again.converged or again.point.distance <= run.point.distance
-        run = replace(
+        better = again.converged or again.point.distance <= found.point.distance
+        found = replace(
             again,
-            point=again.point if better else run.point,
-            history=run.history + again.history,
-            notes=(*run.notes, note, *again.notes),
+            point=again.point if better else found.point,
+            history=found.history + again.history,
+            notes=(*found.notes, note, *again.notes),
+            guess_used=found.guess_used and not better,
         )
-    return run
+    return found
 
 
-def _solution(run: Run) -> Solution:
-    point, problem = run.point, run.point.problem
+def _solution(found: Attempt) -> Solution:
+    point, problem = found.point, found.point.problem
     correction = point.correct(CERTIFICATE)
-    solves = problem.work.charge_evaluations
-    found = f"estimated errors {correction.error * 1e3:.2g} mV and {correction.current_error:.1%} of the current"
-    status = {
-        "converged": f"converged: {found} after {solves} NEGF solves.",
-        "over": f"unconverged: {found} after all {solves} NEGF solves; try a nearer guess, or scheme='auto'.",
-        "stalled": f"stalled: {found}, no better in {solves} NEGF solves; come from a nearby bias, with sweep.",
-        "diverged": f"diverged: no next potential after {solves} NEGF solves; try a nearer guess or scheme='auto'.",
-    }[run.ended]
+    gate, drain = problem.bias
     problem.work.seconds = time.perf_counter() - problem.started
-    unfold, mirror = problem.device.grid.unfold, problem.device.mirror
     return Solution(
         device=problem.device,
-        gate=mirror * problem.gate,
-        drain=mirror * problem.drain,
-        converged=run.converged,
-        status=status,
+        gate=gate,
+        drain=drain,
+        outcome=found.outcome,
+        guess_used=found.guess_used,
         error_estimate=correction.error,
         current_error=correction.current_error,
-        modes=problem.modes,
+        filling=problem.equations.filling,
+        modes=problem.equations.modes,
         work=problem.work,
-        history=run.history,
-        warnings=(*run.notes, *_warnings(point)),
-        potential=mirror * unfold(point.potential),
-        charge=unfold(point.charge.density) / PER_CUBIC_CENTIMETRE,
-        current=mirror * point.charge.current,
+        history=found.history,
+        warnings=(*found.notes, *_warnings(point)),
+        potential=problem.unfolded(point.potential),
+        charge=problem.device.grid.unfold(point.charge.density) / PER_CUBIC_CENTIMETRE,
+        current=problem.own(point.charge.current),
     )
 
 

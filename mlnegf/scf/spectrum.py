@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, require
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
 from mlnegf.transport.chain_charge import ChainCharge
@@ -15,7 +15,7 @@ from mlnegf.units import CONDUCTANCE_QUANTUM
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Energy-resolved quantities of one solution; of a p-type device those of its holes, see `Device.mirror`.
+    """Energy-resolved quantities of one solution; of a p-type device those of its holes, see `Device.polarity_sign`.
 
     Attributes
     ----------
@@ -57,9 +57,16 @@ def spectrum(solution: Solution, energy: Floats | None = None) -> Spectrum:
         eV, from the source's Fermi level. An energy on a subband's edge in a lead is singular: take others. Unless
         given, 400 from the lowest subband's bottom to where current ends.
     """
-    device, grid = solution.device, solution.device.grid
-    problem = Problem(device, device.mirror * solution.gate, device.mirror * solution.drain)
-    lines = problem.evaluate(device.mirror * grid.fold(solution.potential)).charge.lines
+    modes, grid = solution.modes, solution.device.grid
+    require(
+        modes == "uncoupled",
+        "modes",
+        modes,
+        "a solution of uncoupled modes: coupled ones are not resolved in energy",
+        caller="spectrum",
+    )
+    problem = Problem.of(solution.device, solution.gate, solution.drain, solution.filling)
+    lines = problem.evaluate(problem.folded(solution.potential)).charge.lines
     chains, contacts = lines.chains, lines.contacts
     points = torch.as_tensor(np.asarray(_window(lines) if energy is None else energy, dtype=np.float64))
     subbands = len(chains.onsite)

@@ -1,11 +1,14 @@
 """Electrons between two half-infinite leads: any block-tridiagonal Hamiltonian, or chains of one orbital a site.
 
 Names: `transmission`, `density_of_states`, `carriers`, `scattering_states`, `green_blocks`, `System`, `Lead`,
-`self_energy`, `cubic_lattice`, and for chains those of `transport.chains` and `transport.density`.
+`self_energy`, `cubic_lattice`, `filled_states`, `Contacts`, and for chains those of `transport.chains`.
 Imports `units` and `_common` alone; knows no device.
 """
 
-from mlnegf.transport.blocks import System, green_blocks
+from mlnegf.transport.blocks import System
+from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.density import FilledStates, filled_states
+from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.lattice import cubic_lattice
 from mlnegf.transport.leads import Lead, SelfEnergy, self_energy
 from mlnegf.transport.scattering import (
@@ -17,6 +20,8 @@ from mlnegf.transport.scattering import (
 )
 
 __all__ = [
+    "Contacts",
+    "FilledStates",
     "Lead",
     "ScatteringStates",
     "SelfEnergy",
@@ -24,6 +29,7 @@ __all__ = [
     "carriers",
     "cubic_lattice",
     "density_of_states",
+    "filled_states",
     "green_blocks",
     "scattering_states",
     "self_energy",

@@ -17,18 +17,16 @@ class Contacts:
 
     def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Fermi functions of source and drain."""
-        return (
-            torch.sigmoid((self.source - energy) / self.kT),
-            torch.sigmoid((self.drain - energy) / self.kT),
-        )
-
-    def fermi(self, energy: Tensor, level: Tensor | float) -> Tensor:
-        """Fermi function about a level (eV), of real or complex energies."""
-        scaled = (energy - level) / self.kT
-        if not scaled.is_complex():
-            return torch.sigmoid(-scaled)
-        return 1 / (1 + torch.exp(torch.complex(scaled.real.clamp(-600, 600), scaled.imag)))
+        return fermi(energy, self.source, self.kT), fermi(energy, self.drain, self.kT)
 
     def slope(self, occupation: Tensor) -> Tensor:
         """∂f/∂E of a Fermi function of value `occupation`, 1/eV."""
         return -occupation * (1 - occupation) / self.kT
+
+
+def fermi(energy: Tensor, level: float | Tensor, kT: float) -> Tensor:
+    """Fermi function at real energies, or at complex ones."""
+    scaled = (level - energy) / kT
+    if not scaled.is_complex():
+        return torch.sigmoid(scaled)
+    return 1 / (1 + torch.exp(torch.complex(-scaled.real.clamp(-600, 600), -scaled.imag)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from mlnegf.transport.chains import Chains, Resolvent, resolvent
-from mlnegf.transport.contacts import Contacts
+from mlnegf.transport.contacts import Contacts, fermi
 from mlnegf.transport.nonequilibrium import by_mode, energy_window
 from mlnegf.transport.quadrature import EnergyPoints, Panels, off_axis, off_axis_panels, refine
 
@@ -82,7 +82,7 @@ def equilibrium_charge(
 def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tensor:
     """Fermi function of the contact with the lower edge, (P, 15), complex."""
     level = _level(chains, contacts)[points.mode][:, None]
-    return contacts.fermi(points.energy, level)
+    return fermi(points.energy, level, contacts.kT)
 
 
 def _level(chains: Chains, contacts: Contacts) -> Tensor:

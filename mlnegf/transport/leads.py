@@ -1,25 +1,31 @@
-"""Half-infinite leads of any block Hamiltonian: surface Green's function and contact self-energy.
+"""Half-infinite leads of any block Hamiltonian and their contact self-energy.
 
 A lead is a pair (onsite h, hopping t) of blocks, t = ⟨n|H|n+1⟩ between a cell and the next one to the right, in both
-leads. It may carry overlaps (s, o) of the same two blocks, ⟨n|S|n⟩ and ⟨n|S|n+1⟩. With E S − H in place of E − H,
+leads. It may carry overlaps (s, o) of the same two blocks, ⟨n|S|n⟩ and ⟨n|S|n+1⟩.
 
-    g_L = (E s − h − τ† g_L τ)⁻¹,    Σ_L = τ† g_L τ,        τ = t − E o,
-    g_R = (E s − h − τ g_R τ†)⁻¹,    Σ_R = τ g_R τ†.
-
-Where τ is a real multiple of the unit matrix the modes of h do not mix, and Σ follows in closed form from one chain
-for each; otherwise by decimation (López Sancho, López Sancho & Rubio, J. Phys. F 15, 851 (1985)), checked by inserting
-the result, and by the lead's modes where that fails.
+A lead falls into parts that nothing links; each is solved by itself, whatever its hopping beside the others'. Where h
+and t commute, and t with t†, the modes of a part do not mix: each is a chain, and Σ follows in closed form. The others
+are left to `decimation`. No threshold knows a unit: a part is measured by its own hopping.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from scipy.linalg import ordqz
+from scipy.sparse.csgraph import connected_components
 
-from mlnegf._common import Complexes
+from mlnegf.transport import decimation
+from mlnegf.transport.decimation import Cell, Contact
 
 Tensor = torch.Tensor
+
+SIDES = ("left", "right")
+
+MIXED = 1e-13
+"""Relative size of what may be left off the diagonal by modes that are said not to mix."""
+
+BROADENED = 1e-9
+"""Broadening up to which modes that it blurs are looked at again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +46,11 @@ class Lead:
     overlap_hopping: Tensor | None = None
 
     @property
+    def blocks(self) -> tuple[Tensor | None, ...]:
+        """All four, in the order of the attributes."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
     def uniform_hopping(self) -> float | None:
         """The t of a hopping −t·1; None if it is anything else, or an overlap spoils the closed form."""
         if self.overlap is not None or self.overlap_hopping is not None:
@@ -48,6 +59,52 @@ class Lead:
         unit = torch.eye(len(self.hopping), dtype=self.hopping.dtype, device=self.hopping.device)
         uniform = t.imag == 0 if t.is_complex() else True
         return float(t.real) if uniform and bool((self.hopping == -t * unit).all()) else None
+
+    def in_units_of(self, energy: float) -> "Lead":
+        """Divide the energies by a unit."""
+        return Lead(self.onsite / energy, self.hopping / energy, self.overlap, self.overlap_hopping)
+
+    def is_same(self, other: "Lead") -> bool:
+        """Say whether both are the same to the last digit."""
+        pairs = list(zip(self.blocks, other.blocks, strict=True))
+        if any((one is None) != (two is None) for one, two in pairs):
+            return False
+        return self is other or all(torch.equal(one, two) for one, two in pairs if one is not None and two is not None)
+
+    def parts(self) -> list[Tensor]:
+        """Orbitals of every part of the lead that nothing links to the others, each (orbitals,) in rising order."""
+        linked = sum(block.abs() + block.abs().mT for block in self.blocks if block is not None)
+        count, label = connected_components((linked != 0).cpu().numpy(), directed=False)  # type: ignore[union-attr]
+        return [torch.as_tensor(np.flatnonzero(label == n), device=self.onsite.device) for n in range(count)]
+
+    def select(self, orbitals: Tensor) -> "Lead":
+        """Keep some of the orbitals."""
+        return Lead(*(block if block is None else block[orbitals][:, orbitals] for block in self.blocks))  # type: ignore[arg-type]
+
+    def chains(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Levels ε and hoppings −t (block,) of chains that do not mix, and the modes V as columns; None if they do.
+
+        h = V ε V† and t = V t V† at once: the eigenvectors of a sum of h and of both Hermitian parts of t, if they
+        turn out to be those of each.
+        """
+        if self.overlap is not None or self.overlap_hopping is not None:
+            return None
+        t = self.uniform_hopping
+        if t is not None:
+            levels, modes = torch.linalg.eigh(self.onsite)
+            return levels, torch.full_like(levels, t), modes
+        parts = [self.onsite, self.hopping + self.hopping.mH]
+        if self.hopping.is_complex():
+            parts.append(1j * (self.hopping - self.hopping.mH))
+        sizes = [float(part.abs().max()) or 1.0 for part in parts]
+        mix = sum(weight * part / size for weight, part, size in zip((1.0, 0.6180, 0.3819), parts, sizes, strict=False))
+        modes = torch.linalg.eigh(mix).eigenvectors
+        turned = [modes.mH @ block @ modes for block in (self.onsite, self.hopping)]
+        for block, size in zip(turned, (sizes[0], float(self.hopping.abs().max())), strict=True):
+            beside = block - torch.diag_embed(block.diagonal())
+            if float(beside.abs().max()) > MIXED * len(block) * size:
+                return None
+        return turned[0].diagonal().real, -turned[1].diagonal(), modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +127,18 @@ class SelfEnergy:
         chosen = torch.as_tensor(energies).reshape(-1)
         return SelfEnergy(self.shift[chosen], self.injection[chosen])
 
+    def replaced(self, chosen: Tensor, others: "SelfEnergy") -> "SelfEnergy":
+        """Put others in the place of the chosen energies."""
+        more = max(0, others.injection.shape[-1] - self.injection.shape[-1])
+        shift, injection = self.shift.clone(), torch.nn.functional.pad(self.injection, (0, more))
+        injection[chosen] = 0.0
+        shift[chosen], injection[chosen, :, : others.injection.shape[-1]] = others.shift, others.injection
+        return SelfEnergy(shift, injection)
+
+    def in_units_of(self, energy: float) -> "SelfEnergy":
+        """Divide by a unit of energy."""
+        return SelfEnergy(self.shift / energy, self.injection / energy**0.5)
+
     @property
     def gamma(self) -> Tensor:
         """Γ, (Q, block, block)."""
@@ -79,6 +148,11 @@ class SelfEnergy:
     def matrix(self) -> Tensor:
         """Σ, (Q, block, block), complex."""
         return self.shift - 0.5j * self.gamma
+
+    @property
+    def is_known(self) -> Tensor:
+        """Whether Σ is defined, (Q,)."""
+        return self.shift.isfinite().all(-1).all(-1)
 
 
 def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-10) -> SelfEnergy:
@@ -92,40 +166,103 @@ def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-
     side : str
         "left" or "right" of the device.
     broadening : float
-        Imaginary part given to the energy by decimation, in units of ‖hopping‖; the closed form needs none.
+        Imaginary part given to the energy by decimation, in units of ‖hopping‖; the closed form needs none. Modes that
+        the lead does not carry at the energy itself are taken out of Γ.
+
+    Raises
+    ------
+    ValueError
+        On a band edge, or where localised states of the lead lie at the energy.
     """
-    t = lead.uniform_hopping
-    if t is not None and t != 0.0:
-        return _closed_form(energies, lead.onsite, t)
-    scale = float(torch.linalg.matrix_norm(lead.hopping, 2))
-    # What a closed mode has of Γ is due to the broadening; an open one has as much only within 1e-13 of its edge.
-    least = min(1e3 * broadening, 1e-6) * scale
-    return _split(_decimated(energies, lead, side, broadening), least, real=not lead.onsite.is_complex())
+    if side not in SIDES:
+        raise ValueError(f"leads: side = {side!r}, expected 'left' or 'right'.")
+    (found,) = _of_lead(energies, lead, (side,), broadening)
+    for n in torch.nonzero(~found.is_known)[:1, 0].tolist():
+        raise ValueError(
+            f"leads: the {side} lead has a band edge or localised states at energy {float(energies[n])!r}, where its "
+            "self-energy is not defined; take another energy or a larger broadening."
+        )
+    return found
 
 
-def complex_self_energy(energies: Tensor, lead: Lead, side: str) -> Tensor:
-    """Σ of a lead at complex energies above the real axis, (Q, block, block)."""
-    t = lead.uniform_hopping
-    if t is None or t == 0.0:
-        return _decimated(energies, lead, side, 0.0)
-    levels, modes = torch.linalg.eigh(lead.onsite)
+def self_energies(energies: Tensor, left: Lead, right: Lead, broadening: float) -> tuple[SelfEnergy, SelfEnergy]:
+    """Solve both leads as `self_energy` does, once if they are the same; NaN where Σ is not defined."""
+    if left.is_same(right):
+        one, other = _of_lead(energies, left, SIDES, broadening)
+        return one, other
+    (one,), (other,) = (
+        _of_lead(energies, lead, (side,), broadening) for lead, side in ((left, "left"), (right, "right"))
+    )
+    return one, other
+
+
+def complex_self_energies(energies: Tensor, left: Lead, right: Lead) -> tuple[Tensor, Tensor]:
+    """Σ of both leads at complex energies above the real axis, (Q, block, block) each."""
+    if left.is_same(right):
+        one, other = _at_complex(energies, left, SIDES)
+        return one, other
+    (one,), (other,) = (_at_complex(energies, lead, (side,)) for lead, side in ((left, "left"), (right, "right")))
+    return one, other
+
+
+def _at_complex(energies: Tensor, lead: Lead, sides: tuple[str, ...]) -> list[Tensor]:
+    chains = lead.chains()
+    if chains is None:
+        return [contact.sigma for contact in decimation.contacts(Cell.of(energies, lead.blocks, 0.0), sides)]
+    levels, hoppings, modes = chains
+    t = torch.where(hoppings == 0, 1.0, hoppings.abs())
     cosine = (levels - energies[:, None]) / (2 * t)
     root = (cosine.square() - 1).sqrt()
     growing = torch.where((cosine + root).abs() > 1, cosine + root, cosine - root)
     vectors = modes.to(torch.complex128)
-    sigma: Tensor = (vectors * (-t / growing)[:, None, :]) @ vectors.mH
-    return sigma
+    sigma: Tensor = (vectors * (-hoppings.abs() / growing)[:, None, :]) @ vectors.mH
+    return [sigma] * len(sides)
 
 
-def _closed_form(energies: Tensor, onsite: Tensor, t: float) -> SelfEnergy:
-    """Σ = −t V e^{ika} V†, one chain of hopping −t for each eigenvector of the onsite block."""
-    levels, modes = torch.linalg.eigh(onsite)
+def _of_lead(energies: Tensor, lead: Lead, sides: tuple[str, ...], broadening: float) -> list[SelfEnergy]:
+    """Solve the parts of a lead and put them together."""
+    if lead.uniform_hopping is not None:
+        return _of_part(energies, lead, sides, broadening)
+    parts = lead.parts()
+    if len(parts) == 1:
+        return _of_part(energies, lead, sides, broadening)
+    solved = [_of_part(energies, lead.select(orbitals), sides, broadening) for orbitals in parts]
+    return [_joined(parts, [part[n] for part in solved], len(lead.onsite)) for n in range(len(sides))]
+
+
+def _joined(parts: list[Tensor], solved: list[SelfEnergy], block: int) -> SelfEnergy:
+    first = solved[0].shift
+    shift = first.new_zeros(len(first), block, block)
+    columns = []
+    for orbitals, part in zip(parts, solved, strict=True):
+        shift[:, orbitals[:, None], orbitals] = part.shift
+        injection = first.new_zeros(len(first), block, part.injection.shape[-1])
+        injection[:, orbitals] = part.injection
+        columns.append(injection)
+    return SelfEnergy(shift, torch.cat(columns, -1))
+
+
+def _of_part(energies: Tensor, lead: Lead, sides: tuple[str, ...], broadening: float) -> list[SelfEnergy]:
+    chains = lead.chains()
+    if chains is not None:
+        return [_closed_form(energies, *chains)] * len(sides)
+    cell = Cell.of(energies, lead.blocks, broadening)
+    found = decimation.contacts(cell, sides)
+    real = not lead.onsite.is_complex()
+    return [_split(cell, side, contact, broadening, real) for side, contact in zip(sides, found, strict=True)]
+
+
+def _closed_form(energies: Tensor, levels: Tensor, hoppings: Tensor, modes: Tensor) -> SelfEnergy:
+    """Σ = −t V e^{ika} V† for one chain of hopping −t for each mode; a phase of t drops out of t†gt."""
+    if hoppings.is_complex():
+        hoppings = torch.where(hoppings.imag == 0, hoppings.real, hoppings.abs())
+    t = torch.where(hoppings == 0, 1.0, hoppings)  # an orbital without a hopping has Σ = 0
     cosine = (levels - energies[:, None]) / (2 * t)
     sine = (1 - cosine.square()).clamp_min(0.0).sqrt()
     # cos ± √(cos² − 1) as 1/(cos ∓ √(cos² − 1)): no digits cancel far outside the band.
     outside = cosine.sign() / (cosine.abs() + (cosine.square() - 1).clamp_min(0.0).sqrt())
-    shift = -t * torch.where(cosine.abs() < 1, cosine, outside)
-    root = (2 * abs(t) * sine).sqrt()
+    shift = -hoppings * torch.where(cosine.abs() < 1, cosine, outside)
+    root = (2 * hoppings.abs() * sine).sqrt()
     open_modes = int((root > 0).sum(-1).max())
     # The open modes of each energy first.
     columns = torch.argsort((root > 0).to(torch.int8), dim=-1, descending=True, stable=True)[:, :open_modes]
@@ -133,91 +270,42 @@ def _closed_form(energies: Tensor, onsite: Tensor, t: float) -> SelfEnergy:
     return SelfEnergy((modes * shift[:, None, :]) @ modes.mH, injection)
 
 
-def _decimated(energies: Tensor, lead: Lead, side: str, broadening: float) -> Tensor:
-    onsite, hopping = lead.onsite, lead.hopping
-    unit = torch.eye(len(onsite), dtype=onsite.dtype, device=onsite.device)
-    overlap = unit if lead.overlap is None else lead.overlap
-    complex_energy = (energies + 1j * broadening * float(torch.linalg.matrix_norm(hopping, 2)))[:, None, None]
-    out = hopping.to(torch.complex128).expand(len(energies), -1, -1)
-    back = out.mH
-    if lead.overlap_hopping is not None:
-        out = out - complex_energy * lead.overlap_hopping
-        back = back - complex_energy * lead.overlap_hopping.mH
-    inside, outside = (back, out) if side == "left" else (out, back)
-    inverse = complex_energy * overlap - onsite
-    sigma: Tensor = inside @ surface_green_function(inverse, inside, outside) @ outside
-    # Near a level of one of the finite leads it meets on the way decimation loses all digits: ask the modes there.
-    again = inside @ torch.linalg.inv_ex(inverse - sigma).inverse @ outside
-    wrong = (again - sigma).abs().amax((-2, -1)) / (inside.abs().amax((-2, -1)) + 1e-300)
-    for n in torch.nonzero(~(wrong < 1e-9))[:, 0].tolist():
-        more = 1j * broadening * (overlap * torch.linalg.matrix_norm(hopping, 2)).cpu().numpy()
-        parts = [part[n].resolve_conj().cpu().numpy() for part in (inverse, inside, outside)]
-        tries = (_from_modes(parts[0] + factor * more, *parts[1:]) for factor in (0, 1e2, 1e4))
-        found = next((solved for solved in tries if solved is not None), None)
-        if found is None:
-            raise ValueError(
-                f"leads: the {side} lead has a band edge at energy {float(energies[n])!r}, where its self-energy is "
-                "not defined; take another energy or a larger broadening."
-            )
-        sigma[n] = torch.from_numpy(found)
-    return sigma
+def _split(cell: Cell, side: str, contact: Contact, broadening: float, real: bool) -> SelfEnergy:
+    """Take Σ apart, and what is not an open mode out of Γ.
 
-
-def _from_modes(inverse: Complexes, into: Complexes, away: Complexes) -> Complexes | None:
-    """Σ = `into` F, with F the step into the lead of the solutions that decay there, by an ordered QZ factorisation.
-
-    None on a band edge, where it is not clear which solutions decay.
+    The share of Γ swallowed by η is 2η/v for an open mode and at least 1 − |λ|² for a closed one; both come to about
+    √η where they meet, within η of a band edge. What lies between, slow modes that η blurs and closed ones near an
+    edge, is solved again with next to no η.
     """
-    block = len(inverse)
-    zero, unit = np.zeros((block, block)), np.eye(block)
-    step = np.block([[zero, unit], [-away, inverse]])
-    scale = np.block([[unit, zero], [zero, into]])
-    *_, alpha, beta, _, vectors = ordqz(step, scale, sort="iuc", output="complex")
-    decaying = int((abs(alpha) < abs(beta)).sum())
-    if decaying != block:
-        return None
-    return np.asarray(into @ vectors[block:, :block] @ np.linalg.inv(vectors[:block, :block]))
-
-
-def surface_green_function(inverse: Tensor, into: Tensor, away: Tensor, largest: int = 200) -> Tensor:
-    """Solve g = (A − `into` g `away`)⁻¹ by decimation, which doubles the length of the lead at each step.
-
-    Parameters
-    ----------
-    inverse : complex Tensor, (Q, block, block)
-        A = E s − h with Im E > 0.
-    into, away : complex Tensor, (Q, block, block)
-        From the surface cell into the lead and back: for a right lead τ and τ†, for a left one τ† and τ.
-    largest : int
-        Steps allowed.
-
-    Returns
-    -------
-    Tensor, (Q, block, block)
-        Not finite, or wrong, where a finite lead met on the way has a level at the energy: insert it and see.
-    """
-    surface, bulk, alpha, beta = inverse, inverse, into, away
-    scale = into.abs().amax((-2, -1), keepdim=True) + 1e-300
-    for _ in range(largest):
-        solved = torch.linalg.solve_ex(bulk, torch.cat([alpha, beta], -1)).result
-        towards, back = solved.chunk(2, -1)
-        surface = surface - alpha @ back
-        bulk = bulk - alpha @ back - beta @ towards
-        alpha, beta = alpha @ towards, beta @ back
-        left = (alpha.abs() / scale).amax((-2, -1)) + (beta.abs() / scale).amax((-2, -1))
-        if not bool((left > 1e-15).any()):  # so written, one that is not a number does not hold up the others
-            break
-    green: Tensor = torch.linalg.inv_ex(surface).inverse
-    return green
-
-
-def _split(sigma: Tensor, least: float, real: bool) -> SelfEnergy:
-    gamma = 1j * (sigma - sigma.mH)
+    closed = 3 * broadening**0.5
+    sigma, known = contact.sigma.clone(), contact.sigma.isfinite().all(-1).all(-1)
+    sigma[~known] = 0.0
+    modes, strength, share = _modes_of(contact, sigma, real)
+    blurred = ((share > closed) & (share < 1e3 * closed)).any(-1)
+    if broadening <= BROADENED and bool(blurred.any()):
+        for n in torch.nonzero(blurred)[:, 0].tolist():
+            again, step = decimation.by_modes(cell, n, *cell.towards(side), (1e-4, 1e-2))
+            if bool(again.isfinite().all()):
+                sigma[n], contact.swallowed[n], contact.noise[n] = again, 2e-4 * cell.height[n] * (step.mH @ step), 0.0
+        modes, strength, share = _modes_of(contact, sigma, real)
+    is_open = (strength > 0) & (share < closed)
+    # Localised states of the lead at the energy itself: Σ has a pole there, blurred by the broadening.
+    size = sigma.abs().amax((-2, -1)) + cell.ahead.abs().amax((-2, -1))
+    known = known & ~((strength > 1e-4 * size[:, None]) & ~is_open).any(-1) if broadening <= BROADENED else known
     shift = (sigma + sigma.mH) / 2
-    if real:
-        gamma, shift = gamma.real, shift.real
-    strength, modes = torch.linalg.eigh(gamma)
-    root = torch.where(strength > (1e-14 * strength.amax(-1, keepdim=True)).clamp_min(least), strength, 0.0).sqrt()
-    count = int((root > 0).sum(-1).max())
-    keep = slice(root.shape[-1] - count, None)
-    return SelfEnergy(shift, modes[..., keep] * root[:, None, keep])
+    shift[~known] = torch.nan
+    root = torch.where(is_open & known[:, None], strength, 0.0).sqrt()
+    order = torch.argsort(root, dim=-1, descending=True, stable=True)[:, : int((root > 0).sum(-1).max())]
+    injection = (modes * root[:, None, :]).gather(-1, order[:, None, :].expand(-1, modes.shape[-2], -1))
+    return SelfEnergy(shift.real, injection.real) if real else SelfEnergy(shift, injection)
+
+
+def _modes_of(contact: Contact, sigma: Tensor, real: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvectors of Γ as columns, its eigenvalues, zero where they are noise, and the share η has in each."""
+    gamma = 1j * (sigma - sigma.mH)
+    strength, modes = torch.linalg.eigh(gamma.real if real else gamma)
+    floor = 1e-14 * sigma.abs().amax((-2, -1)) + 10 * contact.noise.nan_to_num()
+    strength = torch.where(strength > floor[:, None], strength, 0.0)
+    lost = contact.swallowed.real if real else contact.swallowed
+    share = (modes.mH @ lost.nan_to_num() @ modes).diagonal(dim1=-2, dim2=-1).real / strength
+    return modes, strength, torch.where(strength > 0, share, torch.inf)

@@ -7,11 +7,8 @@ The device is (sites, block, block): `diagonal` ⟨n|H|n⟩ and `upper` ⟨n|H|n
 W having one column for each open mode of a lead: A_L = G Γ_L G† = ψ_L ψ_L†, T = |W_R† ψ_L|². So the full G is never
 formed; blocks are eliminated from left to right and only the few columns of W are solved for, all energies at once.
 
-If H is real, so is all of G⁻¹ but the broadening: G⁻¹ = B + (i/2) W W†, W = [W_L W_R]. Then the elimination runs on
-the real B, at a quarter of the work, and with X = B⁻¹W and the reaction matrix K = W†X follows ψ = X (1 + iK/2)⁻¹.
-Blocks are eliminated without pivoting between them; what that costs in digits, where a part of the device resonates, is
-won back by iterative refinement. Every energy's residual is looked at: where it stays large the elimination is repeated
-in complex numbers, which the open modes keep from being singular, and then by a banded LU factorisation with pivoting.
+How they are solved for is told in `waves`. Energies are measured in the Hamiltonian's own unit on the way in and given
+back in the caller's on the way out, so that no threshold knows of joules or electronvolts.
 
 Datta, *Electronic Transport in Mesoscopic Systems* (1995), chapter 3; Lane & Thomas, Rev. Mod. Phys. 30, 257 (1958).
 """
@@ -21,16 +18,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 
-from mlnegf.transport.blocks import TRUSTED, Elimination, System, as_tensor, banded
-from mlnegf.transport.leads import Lead, SelfEnergy, self_energy
+from mlnegf._common import is_finite
+from mlnegf.transport.blocks import System, as_tensor
+from mlnegf.transport.leads import Lead, SelfEnergy, self_energies
+from mlnegf.transport.waves import injected_waves
 
 Tensor = torch.Tensor
 
 MEMORY = 2**28
 """Bytes of eliminated blocks kept at a time; energies are taken in batches that fit."""
+
+ASIDE = 1e-5
+"""How far from an energy that a lead does not allow both sides are looked at, in units of the largest hopping."""
+
+AGREEING = 1e-3
+"""How well both sides have to agree."""
+
+SHARPER = 1e-3
+"""Share of the broadening that is left there, where states localised in a lead are so near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +115,7 @@ def scattering_states(
     Parameters
     ----------
     energies : Tensor, (Q,)
-        In the unit of the Hamiltonian. At a lead's band edge the states are singular.
+        In the unit of the Hamiltonian, whatever that is. On a band edge of a lead the states are singular.
     system : System
     broadening : float
         Of leads without a closed form, see `leads.self_energy`.
@@ -116,7 +123,13 @@ def scattering_states(
     Yields
     ------
     slice, ScatteringStates
-        The energies of the batch, and their states.
+        The energies of the batch, and their states. Where localised states of a lead lie at an energy, those of an
+        energy `ASIDE` from it, if both sides of it give the same.
+
+    Raises
+    ------
+    ValueError
+        Naming an energy at which there is no answer.
     """
     sites, block, _ = system.diagonal.shape
     size = max(1, MEMORY // (sites * block**2 * system.diagonal.element_size()))
@@ -126,33 +139,44 @@ def scattering_states(
 
 
 def _states(energies: Tensor, system: System, broadening: float) -> ScatteringStates:
-    left = self_energy(energies, system.left, "left", broadening)
-    right = self_energy(energies, system.right, "right", broadening)
-    split = left.injection.shape[-1]
-    if system.diagonal.is_complex():
-        waves, residual = Elimination(energies, system, left.matrix, right.matrix).waves(left, right)
-    else:
-        real, residual = Elimination(energies, system, left.shift, right.shift).waves(left, right)
-        reaction = left.injection.mT @ real[:, 0], right.injection.mT @ real[:, -1]
-        unit = torch.eye(real.shape[-1], dtype=torch.complex128, device=real.device)
-        broadened = torch.linalg.inv_ex(unit + 0.5j * torch.cat(reaction, -2)).inverse[:, None]
-        waves = torch.complex(real @ broadened.real, real @ broadened.imag)
-        waves, residual = _repeated(waves, residual, energies, system, left, right)
-    for n in torch.nonzero(~(residual < TRUSTED))[:, 0].tolist():
-        waves[n] = banded(float(energies[n]), system, left.select(n), right.select(n))
-    return ScatteringStates(waves[..., :split], waves[..., split:], left, right, system)
+    own, points = system.in_own_unit, energies / system.unit
+    left, right = self_energies(points, own.left, own.right, broadening)
+    unknown = torch.nonzero(~(left.is_known & right.is_known))[:, 0]
+    if len(unknown):
+        beside = _beside(points[unknown], own, broadening)
+        points = points.index_copy(0, unknown, beside[0])
+        left, right = left.replaced(unknown, beside[1]), right.replaced(unknown, beside[2])
+    waves = injected_waves(points, own, left, right) / system.unit**0.5
+    for n in torch.nonzero(~waves.isfinite().all(-1).all(-1).all(-1))[:1, 0].tolist():
+        raise ValueError(
+            f"transport: energies holds {float(energies[n])!r}, where there is no answer: a band edge of a lead, an "
+            "energy of states localised in it, or a singular E S − H − Σ; take an energy beside it, or a larger "
+            "broadening."
+        )
+    return _split(waves, left.in_units_of(1 / system.unit), right.in_units_of(1 / system.unit), system)
 
 
-def _repeated(
-    waves: Tensor, residual: Tensor, energies: Tensor, system: System, left: SelfEnergy, right: SelfEnergy
-) -> tuple[Tensor, Tensor]:
-    """Solve in complex numbers what real ones could not."""
-    failed = torch.nonzero(~(residual < TRUSTED))[:, 0]
-    if len(failed):
-        sides = left.select(failed), right.select(failed)
-        again = Elimination(energies[failed].to(torch.complex128), system, *(side.matrix for side in sides))
-        waves[failed], residual[failed] = again.waves(*sides)
-    return waves, residual
+def _split(waves: Tensor, left: SelfEnergy, right: SelfEnergy, system: System) -> ScatteringStates:
+    first = left.injection.shape[-1]
+    return ScatteringStates(waves[..., :first], waves[..., first:], left, right, system)
+
+
+def _beside(energies: Tensor, system: System, broadening: float) -> tuple[Tensor, SelfEnergy, SelfEnergy]:
+    """Energies `ASIDE` from those at which a lead has no self-energy, and that of both leads there.
+
+    NaN unless both sides give the same. The system, and energies, in its own unit.
+    """
+    sides, found = [], []
+    for points in (energies + ASIDE, energies - ASIDE):
+        sides.append((points, *self_energies(points, system.left, system.right, SHARPER * broadening)))
+        states = _split(injected_waves(*sides[-1][:1], system, *sides[-1][1:]), *sides[-1][1:], system)
+        found.append((states.transmission[:, None, None], states.left_injected, states.right_injected))
+    agree = torch.stack(
+        [(a - b).abs().amax((1, 2)) <= AGREEING * a.abs().amax((1, 2)) for a, b in zip(*found, strict=True)]
+    ).all(0)
+    points, left, right = sides[0]
+    left.shift[~agree] = torch.nan
+    return points, left, right
 
 
 def transmission(
@@ -259,7 +283,7 @@ def _points(energies: Any, broadening: float) -> Tensor:
         raise ValueError(
             "transport: energies are complex, expected real ones; for G off the real axis see green_blocks."
         )
-    if not (np.isfinite(broadening) and broadening > 0):
+    if isinstance(broadening, bool) or not (is_finite(broadening) and broadening > 0):
         raise ValueError(f"transport: broadening = {broadening!r}, expected a small positive number such as 1e-10.")
     if points.ndim != 1 or not len(points) or not bool(torch.isfinite(points).all()):
         raise ValueError(

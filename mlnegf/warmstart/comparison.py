@@ -20,13 +20,15 @@ from tqdm import tqdm
 from mlnegf._common import __version__, require, write_whole
 from mlnegf.learning.weights import Location
 from mlnegf.nanosheet.device import Device
-from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.guesses import ExtrapolatedBias, Flat, Guess, PreviousBias, Semiclassical
+from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import Solution, solve
 from mlnegf.scf.sweep import neighbours
 from mlnegf.warmstart.dataset import Splits
 from mlnegf.warmstart.learned import LearnedGuess
-from mlnegf.warmstart.samples import FILLING, own_problem
+from mlnegf.warmstart.samples import FILLING
 from mlnegf.warmstart.storage import Case, StoredSolution
 from mlnegf.warmstart.workers import pool
 
@@ -79,7 +81,9 @@ def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Biases]
 
     def line(case: Case, solved: Biases) -> list[Case]:
         # Away from equilibrium, as the references were made: upwards in the n-type picture.
-        gates, drains = (sorted({key[place] for key in solved}, key=case.device.mirror.__mul__) for place in range(2))
+        gates, drains = (
+            sorted({key[place] for key in solved}, key=case.device.polarity_sign.__mul__) for place in range(2)
+        )
         keys = neighbours(gates.index(case.gate), drains.index(case.drain))
         return [solved[gates[row], drains[column]] for row, column in keys]
 
@@ -94,8 +98,8 @@ def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Biases]
         return ExtrapolatedBias(known[0].solved(), known[1].solved())
 
     return {
-        "flat": lambda case, solved: GUESSES["flat"],
-        "semiclassical": lambda case, solved: GUESSES["semiclassical"],
+        "flat": lambda case, solved: Flat(),
+        "semiclassical": lambda case, solved: Semiclassical(),
         "previous": previous,
         "extrapolated": extrapolated,
         "learned": lambda case, solved: _weights(weights),
@@ -193,13 +197,12 @@ def judge(
     """Solve one case from several guesses by several schemes, one after the other in this process."""
     reference, known = case.solved(), named_guesses(weights)
     # What a device needs once, its operators and multigrid, is charged to none of them.
-    own_problem(case.device, case.gate, case.drain).semiclassical()
+    equations = Equations.of(case.device, FILLING)
+    Problem.of(equations, case.gate, case.drain).semiclassical()
     trials = []
     for guess, scheme in pairs:
         start = known[guess](case, solved)
-        solution = solve(
-            case.device, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance, filling=FILLING
-        )
+        solution = solve(equations, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance)
         errors = _errors(solution, reference)
         trials.append(
             Trial(
@@ -216,7 +219,7 @@ def judge(
                 true_error=errors[0],
                 estimated_current_error=solution.current_error,
                 true_current_error=errors[1],
-                fallback=any("guess" in warning for warning in solution.warnings),
+                fallback=not solution.guess_used,
                 current=reference.current,
             )
         )

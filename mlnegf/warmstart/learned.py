@@ -2,7 +2,8 @@
 
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -12,8 +13,9 @@ from mlnegf._common import Floats
 from mlnegf.learning.networks import Network, load
 from mlnegf.learning.weights import Location
 from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.scf.guesses import Semiclassical, Start
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.guesses import Guess, Semiclassical, Start
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem
 from mlnegf.warmstart.samples import FILLING, START, BiasedDevice, FirstIteration
 from mlnegf.warmstart.slices import CONDITIONS, COUNTS, predict
 from mlnegf.warmstart.trained_range import doubts
@@ -23,7 +25,7 @@ FILE: Final = "autoencoder.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class LearnedGuess:
+class LearnedGuess(Guess, name="learned"):
     """Predicted slices, stitched into a device and turned into a potential by one screened Poisson solve.
 
     It costs the NEGF solve that the network reads, and the solver counts it. Where a case lies outside the training,
@@ -70,6 +72,12 @@ class LearnedGuess:
         return f"{check:08x}"
 
     @classmethod
+    @cache
+    def default(cls) -> "LearnedGuess":
+        """Return the shipped one, loaded once."""
+        return cls.pretrained()
+
+    @classmethod
     def pretrained(cls) -> "LearnedGuess":
         """Load the shipped weights; `mlnegf/warmstart/weights/README.md` is their card."""
         with resources.as_file(resources.files("mlnegf.warmstart") / "weights" / FILE) as path:
@@ -85,31 +93,34 @@ class LearnedGuess:
         """Solve once, predict, and hand over a potential."""
         start = Semiclassical()(problem)
         if reasons := doubts(self.metadata, BiasedDevice.at(problem)):
-            return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons))
+            return Start(start.potential, "the learned guess was not used: " + "; ".join(reasons), used=False)
         # The network reads what its data held: bound states filled by the rule of the data.
-        point = replace(problem, filling=FILLING).evaluate(start.potential)
+        point = problem.filled(FILLING).evaluate(start.potential)
         seen = Point(problem, point.potential, point.charge) if _same(problem, point) else None
         charge, potential = predict(self.model, FirstIteration.of(point))
         if not np.isfinite([charge, potential]).all():
-            return Start(start.potential, "the learned guess was not used: its prediction is not finite", seen)
+            return Start(
+                start.potential, "the learned guess was not used: its prediction is not finite", seen, used=False
+            )
         density, about = _stitched(point, charge, potential)
         try:
-            return Start(problem.exponential(density, about), seen=seen)
+            return Start(problem.exponential(density, about), evaluated=seen)
         except PoissonError as error:
             words = f"the learned guess was not used: no potential fits its prediction ({error})"
-            return Start(start.potential, words, seen)
+            return Start(start.potential, words, seen, used=False)
 
 
 def _stitched(point: Point, charge: Floats, potential: Floats) -> tuple[Floats, Floats]:
     """Put a prediction for the silicon into the device, folded, in the picture of `Problem`: density and potential."""
-    device, grid = point.problem.device, point.problem.device.grid
+    problem, grid = point.problem, point.problem.device.grid
     inside = (slice(None), *grid.box)
     density, about = np.zeros(grid.shape), grid.unfold(point.potential)
     density[inside] = charge
-    about[inside] = np.where(grid.semiconductor[grid.box], device.mirror * potential, about[inside])
+    about[inside] = np.where(grid.semiconductor[grid.box], problem.own(potential), about[inside])
     return grid.fold(density), grid.fold(about)
 
 
 def _same(problem: Problem, point: Point) -> bool:
     """Whether the charge at a point is also that of the problem's own rule for bound states."""
-    return problem.modes == "uncoupled" and (problem.filling == FILLING or not len(point.charge.lines.bound.mode))
+    equations = problem.equations
+    return equations.modes == "uncoupled" and (equations.filling == FILLING or not len(point.charge.lines.bound.mode))

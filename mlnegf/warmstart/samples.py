@@ -9,8 +9,10 @@ from typing import Final
 
 from mlnegf._common import Bools, Floats
 from mlnegf.nanosheet.device import Device
+from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Semiclassical
-from mlnegf.scf.problem import Point, Problem
+from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
@@ -44,8 +46,7 @@ class BiasedDevice:
     def at(cls, problem: Problem) -> "BiasedDevice":
         """Say which device at which bias a problem is about."""
         device, grid = problem.device, problem.device.grid
-        gate, drain = device.mirror * problem.gate, device.mirror * problem.drain
-        return BiasedDevice(device, gate, drain, grid.x, grid.semiconductor[grid.box])
+        return BiasedDevice(device, *problem.bias, grid.x, grid.semiconductor[grid.box])
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class FirstIteration(BiasedDevice):
         box = (slice(None), *device.grid.box)
         potential, charge = (device.grid.unfold(field)[box] for field in (point.potential, point.charge.density))
         return FirstIteration(
-            **vars(BiasedDevice.at(point.problem)), first_potential=device.mirror * potential, first_charge=charge
+            **vars(BiasedDevice.at(point.problem)), first_potential=point.problem.own(potential), first_charge=charge
         )
 
     def answered(self, solution: Solution) -> "Sample":
@@ -93,12 +94,7 @@ class Sample(FirstIteration):
     charge: Floats
 
 
-def own_problem(device: Device, gate: float, drain: float) -> Problem:
-    """Pose the problem whose first iteration a network reads; the bias is the device's own, V."""
-    return Problem(device, device.mirror * gate, device.mirror * drain, FILLING)
-
-
-def first_iteration(device: Device, gate: float, drain: float) -> FirstIteration:
+def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
     """Solve once, from the semiclassical start; the bias is the device's own, V."""
-    problem = own_problem(device, gate, drain)
+    problem = Problem.of(device, gate, drain, FILLING)
     return FirstIteration.of(problem.evaluate(Semiclassical()(problem).potential))

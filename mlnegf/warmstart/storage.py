@@ -15,9 +15,10 @@ import xarray
 
 from mlnegf._common import Floats, __version__, write_whole
 from mlnegf.nanosheet.device import Device
+from mlnegf.scf.equations import Equations
 from mlnegf.scf.problem import Work
 from mlnegf.scf.solve import Solution
-from mlnegf.warmstart.samples import START, Sample, first_iteration
+from mlnegf.warmstart.samples import FILLING, START, Sample, first_iteration
 
 FORMAT: Final = "mlnegf sweep 2"
 PARTS: Final = ("known", "unseen")
@@ -80,7 +81,8 @@ def write_column(path: Path, column: Sequence[Solution], part: str, **origin: An
         What else the file should say of where it comes from.
     """
     device, drain, grid = column[0].device, column[0].drain, column[0].device.grid
-    samples = [first_iteration(device, solution.gate, drain).answered(solution) for solution in column]
+    equations = Equations.of(device, FILLING)
+    samples = [first_iteration(equations, solution.gate, drain).answered(solution) for solution in column]
     whole, box = ("gate", "x", "y", "z"), ("gate", "x", "silicon_y", "silicon_z")
     fields: dict[str, Any] = {
         "potential": (whole, [s.potential for s in column], {"units": "V"}),
