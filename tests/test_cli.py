@@ -71,6 +71,7 @@ def test_solve_answers_in_json(device: Device) -> None:
     answer, solution = json.loads(result.stdout), mlnegf.solve(device, 0.3, 0.1)
     assert result.exit_code == 0
     assert answer["converged"] is True
+    assert (answer["outcome"], answer["guess_used"]) == ("converged", True)
     assert answer["current"] == pytest.approx(solution.current, rel=1e-6)
     assert answer["work"]["charge_evaluations"] == solution.negf_solves
     assert Device.from_dict(answer["device"]) == device
@@ -198,6 +199,15 @@ def test_an_error_of_the_solver_is_one_line(error: Exception, monkeypatch: pytes
 def test_a_fault_of_the_program_is_not_blamed_on_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlnegf, "solve", lambda *_: {}["absent"])
     assert isinstance(run("solve", *TINY, *BIAS).exception, KeyError)
+
+
+def test_json_knows_no_nan() -> None:
+    text = _options.as_json({"a": [1.5, float("nan"), (float("inf"), "NaN")], "b": {"c": -float("inf")}, "d": None})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": [1.5, None, [None, "NaN"]],
+        "b": {"c": None},
+        "d": None,
+    }
 
 
 def test_warnings_go_to_stderr() -> None:
