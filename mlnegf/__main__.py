@@ -52,10 +52,6 @@ def main() -> None:
     """Self-consistent quantum transport in nanoscale transistors, started from learned guesses."""
 
 
-def _guess(name: str) -> Any:
-    return mlnegf.LearnedGuess.pretrained() if name == "learned" else name
-
-
 _scheme = options.late("--scheme", options.schemes, default="auto")
 _tolerance = click.option("--tolerance", type=float, default=1e-3, help="V, on the estimated error")
 _workers = click.option("--workers", type=click.IntRange(1), help="processes; as many as cores unless given")
@@ -88,17 +84,18 @@ def solve(
     **parameters: Any,
 ) -> None:
     """Solve one bias. Exit code 1 when it did not converge."""
-    solution = mlnegf.solve(options.device(parameters), gate, drain, _guess(guess), scheme, tolerance)
+    solution = mlnegf.solve(options.device(parameters), gate, drain, guess, scheme, tolerance)
     if figure:
         from mlnegf.scf.spectrum import spectrum
 
         plots = _plots()
         plots.save(plots.solution(solution, spectrum(solution), tolerance), figure)
     if as_json:
-        names = ("gate", "drain", "converged", "status", "current", "error_estimate", "current_error", "warnings")
-        result = {name: getattr(solution, name) for name in names}
+        names = ("gate", "drain", "converged", "status", "current", "error_estimate", "current_error", "guess_used")
+        result = {name: getattr(solution, name) for name in (*names, "warnings")}
+        result["outcome"] = solution.outcome.name
         result |= {"device": solution.device.to_dict(), "grid": _grid(solution.device), "work": asdict(solution.work)}
-        click.echo(json.dumps(result, ensure_ascii=False))
+        click.echo(options.as_json(result))
     else:
         click.echo(solution.status)
         click.echo(f"current  {solution.current:.6e} A")
@@ -164,14 +161,14 @@ def sweep(
     """Solve a grid of biases: transfer and output curves."""
     biases = options.voltages("gates", gates), options.voltages("drains", drains)
     device = options.device(parameters)
-    table = mlnegf.sweep(device, *biases, guess=_guess(guess), scheme=scheme, tolerance=tolerance, progress=True)
+    table = mlnegf.sweep(device, *biases, guess=guess, scheme=scheme, tolerance=tolerance, progress=True)
     if output:
         write_whole(output, lambda path: table.to_netcdf(path, engine="h5netcdf"))
     if figure:
         plots = _plots()
         plots.save(plots.transfer({"": table}), figure)
     if as_json:
-        click.echo(json.dumps(table.to_dict(), default=str, ensure_ascii=False))
+        click.echo(options.as_json(table.to_dict()))
     elif not output:
         click.echo("gate V  " + "  ".join(f"I(drain = {drain:g} V) A" for drain in biases[1]))
         for gate, currents in zip(biases[0], table["current"].values, strict=True):
@@ -186,14 +183,20 @@ def sweep(
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
 @_workers
 def generate(profile: str, file: str | None, output: str, workers: int | None) -> None:
-    """Solve every device of a profile, or the one of a file, at every bias of the profile, into labelled files."""
+    """Solve every device of a profile, or the one of a file, at every bias, into labelled files.
+
+    A file's device is solved at the biases of the profile, of the other sign if it is p-type.
+    """
     from mlnegf.warmstart.dataset import PROFILES
     from mlnegf.warmstart.generation import generate
 
     require(profile in PROFILES, "profile", profile, f"one of {sorted(PROFILES)}", "generate")
     chosen = PROFILES[profile]
     if file:
-        chosen = replace(chosen, devices=(options.device({"file": file}),), unseen=())
+        device = options.device({"file": file})
+        sign = 1 if device.polarity == "n" else -1
+        gates, drains = (tuple(sign * voltage for voltage in side) for side in (chosen.gates, chosen.drains))
+        chosen = replace(chosen, devices=(device,), unseen=(), gates=gates, drains=drains)
     generate(chosen, output, _command(), workers)
 
 

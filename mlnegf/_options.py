@@ -4,6 +4,7 @@ Nothing here loads physics or learning before a command runs or explains itself,
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
@@ -102,7 +103,7 @@ def guesses(*others: str) -> str:
     """List guesses, after `others`."""
     from mlnegf.scf.guesses import GUESSES
 
-    return ", ".join([*others, *GUESSES, "learned"])
+    return ", ".join(dict.fromkeys([*others, *GUESSES, "learned"]))
 
 
 def schemes() -> str:
@@ -175,6 +176,19 @@ def voltages(name: str, text: str) -> list[float]:
     if not 1 <= number <= MOST_VOLTAGES:
         raise ValueError(f"--{name} {text!r}: a count of {number}, expected 1 to {MOST_VOLTAGES}.")
     return [float(value) for value in np.linspace(start, stop, number)]
+
+
+def as_json(value: Any) -> str:
+    """Write a value as JSON, which knows no NaN and no infinity: null."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: known(inner) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [known(inner) for inner in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(known(value), default=str, ensure_ascii=False, allow_nan=False)
 
 
 def png(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:

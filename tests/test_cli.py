@@ -19,7 +19,7 @@ import mlnegf
 from mlnegf import Device, LearnedGuess, Region, _options
 from mlnegf.__main__ import main
 from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.warmstart import dataset
+from mlnegf.warmstart import dataset, generation
 from mlnegf.warmstart.comparison import read
 from mlnegf.warmstart.dataset import Profile
 
@@ -71,6 +71,7 @@ def test_solve_answers_in_json(device: Device) -> None:
     answer, solution = json.loads(result.stdout), mlnegf.solve(device, 0.3, 0.1)
     assert result.exit_code == 0
     assert answer["converged"] is True
+    assert (answer["outcome"], answer["guess_used"]) == ("converged", True)
     assert answer["current"] == pytest.approx(solution.current, rel=1e-6)
     assert answer["work"]["charge_evaluations"] == solution.negf_solves
     assert Device.from_dict(answer["device"]) == device
@@ -200,6 +201,15 @@ def test_a_fault_of_the_program_is_not_blamed_on_the_user(monkeypatch: pytest.Mo
     assert isinstance(run("solve", *TINY, *BIAS).exception, KeyError)
 
 
+def test_json_knows_no_nan() -> None:
+    text = _options.as_json({"a": [1.5, float("nan"), (float("inf"), "NaN")], "b": {"c": -float("inf")}, "d": None})
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": [1.5, None, [None, "NaN"]],
+        "b": {"c": None},
+        "d": None,
+    }
+
+
 def test_warnings_go_to_stderr() -> None:
     result = run("solve", *TINY, "--source-length", 1, "--drain-length", 1, "--gate", 0.1, "--drain", 0.6)
     assert "warning: the source is not flat" in result.stderr
@@ -320,6 +330,19 @@ def test_generate_takes_the_device_of_a_file(small: Profile, tmp_path: Path, dev
     assert result.exit_code == 0
     found = [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")]
     assert found == [(other, gate) for gate in small.gates]
+
+
+def test_a_p_type_device_of_a_file_is_generated_at_its_own_sign(
+    small: Profile, tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Profile] = []
+    monkeypatch.setattr(generation, "generate", lambda profile, *_: asked.append(profile))
+    holes = replace(device, polarity="p")
+    (tmp_path / "device.json").write_text(json.dumps(holes.to_dict()))
+    result = run("generate", "--device", tmp_path / "device.json", "--output", tmp_path / "data")
+    assert result.exit_code == 0
+    gates, drains = (tuple(-voltage for voltage in side) for side in (small.gates, small.drains))
+    assert asked == [Profile((holes,), gates, drains, unseen=())]
 
 
 def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:
