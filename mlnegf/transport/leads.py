@@ -104,7 +104,9 @@ class Lead:
             beside = block - torch.diag_embed(block.diagonal())
             if float(beside.abs().max()) > MIXED * len(block) * size:
                 return None
-        return turned[0].diagonal().real, -turned[1].diagonal(), modes
+        hoppings = -turned[1].diagonal()
+        rounding = 1e-15 * len(hoppings) * float(self.hopping.abs().max())  # an orbital without a hopping has no band
+        return turned[0].diagonal().real, torch.where(hoppings.abs() > rounding, hoppings, 0.0), modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +192,9 @@ def self_energies(energies: Tensor, left: Lead, right: Lead, broadening: float) 
     if left.is_same(right):
         one, other = _of_lead(energies, left, SIDES, broadening)
         return one, other
-    (one,), (other,) = (_of_lead(energies, lead, (side,), broadening) for lead, side in ((left, "left"), (right, "right")))
+    (one,), (other,) = (
+        _of_lead(energies, lead, (side,), broadening) for lead, side in ((left, "left"), (right, "right"))
+    )
     return one, other
 
 
