@@ -1,5 +1,7 @@
 """Filled block systems: equilibrium against a dense integral, sum rules, and currents that every slice carries."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,7 @@ def test_in_equilibrium_the_lesser_function_is_f_times_the_spectral_function() -
     edges = band_edges(system.left)
     theta, weight = np.polynomial.legendre.leggauss(80)
     total = torch.zeros_like(system.diagonal)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         angle = torch.as_tensor((theta + 1) * np.pi / 4)
         energies = low + (high - low) * angle.sin().square()
         rule = torch.as_tensor(weight) * np.pi / 4 * (high - low) * (2 * angle).sin()
@@ -85,7 +87,7 @@ def test_in_equilibrium_the_lesser_function_is_f_times_the_spectral_function() -
 
 
 def test_all_states_filled_hold_one_electron_an_orbital() -> None:
-    """∫ A dE = 2π: with the Fermi level far above the bands the density matrix is the unit matrix; S⁻¹ with overlaps."""
+    """∫ A dE = 2π: with the Fermi level far above the bands ρ is the unit matrix, or S⁻¹ with overlaps."""
     found = filled_states(molecule(), Contacts(30.0, 30.0, 0.3), 1e-9)
     assert abs(found.density_matrix - torch.eye(2)).max() < 1e-7
     system = molecule(overlap=0.1)

@@ -411,7 +411,9 @@ def test_whole_numbers_for_disorder_and_energy() -> None:
 
 @pytest.mark.parametrize("energy", [0.0, 1e-12, 1e-9, 1e-8, 1e-6, np.sqrt(2), 0.5])
 def test_decimation_is_checked_and_replaced_where_it_fails(energy: float) -> None:
-    """A chain of hopping i, two sites a cell, has Σ = E/2 − i √(1 − E²/4); at levels of short chains decimation knows no digit of it."""
+    """A chain of hopping i, two sites a cell: Σ = E/2 − i √(1 − E²/4); decimation has no digit of it at levels of
+    short chains.
+    """
     onsite, hopping = torch.zeros(2, 2, dtype=torch.complex128), torch.zeros(2, 2, dtype=torch.complex128)
     onsite[0, 1], onsite[1, 0], hopping[1, 0] = 1j, -1j, 1j
     for side, end in (("left", 0), ("right", 1)):
@@ -526,7 +528,7 @@ def test_a_state_that_no_lead_fills_holds_nothing(level: float, aside: float) ->
 
 
 def test_an_orbital_that_nothing_links_holds_nothing() -> None:
-    """Also many of them at once, turned so that no block shows it, in complex numbers, and between two leads in a row."""
+    """Also many of them at once, turned so that no block shows it, and in complex numbers."""
     diagonal, hopping = np.zeros((3, 2, 2)), np.diag([-1.0, 0.0])
     lead = diagonal[0], hopping
     assert transmission([0.0], diagonal, [hopping] * 2, lead, lead)[0] == pytest.approx(1.0, abs=1e-9)
@@ -553,7 +555,7 @@ def lieb_ribbon(rows: int) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
 def test_lieb_ribbons_in_their_flat_band(rows: int) -> None:
-    """E² = 4 cos²(k/2) + 4 cos²(q/2), q = jπ/(rows + ½)·…: one band reaches zero, from both sides, and it conducts."""
+    """One band reaches zero energy, from both sides, and it conducts: counted from the bands at 0.01."""
     blocks = lieb_ribbon(rows)
     energies = np.array([0.0, 1e-12, -1e-9, 1e-6, -1e-5, 1e-3, -1e-2])
     bands = np.array([np.linalg.eigvalsh(_bloch(blocks, k)) for k in np.linspace(-np.pi, np.pi, 4001)])
@@ -569,7 +571,7 @@ def _bloch(blocks: tuple[Any, ...], k: float) -> np.ndarray:
 
 
 def test_what_has_no_answer_names_its_energy() -> None:
-    """A flat band of the left lead, filled to the surface, that the right one knows nothing of; NaN from nowhere."""
+    """NaN that no door has seen come in."""
     system = rough(1)
     broken = System(system.diagonal.clone(), system.upper, system.left, system.right)
     broken.diagonal[4, 0, 0] = torch.nan
@@ -622,7 +624,7 @@ def test_graphene_in_joules(size: float) -> None:
 @pytest.mark.parametrize("small", [1e-3, 1e-8, 1e-12])
 @pytest.mark.parametrize("turned", [0.0, 0.3])
 def test_chains_of_very_different_hoppings(small: float, turned: float) -> None:
-    """Each is measured by its own; one turned into the other keeps ten digits fewer than their ratio takes."""
+    """Each is measured by its own, also where blocks turned into each other hide which is which."""
     if turned and small < 1e-8:
         pytest.skip("lost in the rounding of the blocks")
     turn = np.array([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])

@@ -4,8 +4,9 @@ Uncoupled modes take the subbands of each slice and let each run through the dev
 functions is a block Hamiltonian (nx, M, M) with hoppings −t·1: the lateral potential enters through its matrix
 elements V_mn(x) alone, leads are closed forms in their own eigenmodes, and with all functions it is the full lattice.
 
-The charge of a family is that of `transport.density`. States bound below both leads are filled there by the contact with
-the lower edge, which is the rule `threshold` of `bound_states`; coupled modes know no other, whatever `filling` says.
+The charge of a family is that of `transport.density`. States bound below both leads are filled there by the contact
+with the lower edge, which is the rule `threshold` of `bound_states`; coupled modes know no other, whatever `filling`
+says.
 """
 
 from dataclasses import dataclass

@@ -138,6 +138,7 @@ def green_blocks(energies: Tensor, system: System) -> Tensor:
     found = torch.stack(blocks[::-1], 1)
     for n in torch.nonzero(~found.isfinite().all((1, 2, 3)))[:1, 0].tolist():
         raise ValueError(
-            f"transport: energies holds {complex(energies[n])!r}, where G is not finite; take energies above the real axis."
+            f"transport: energies holds {complex(energies[n])!r}, where G is not finite; "
+            "take energies above the real axis."
         )
     return found

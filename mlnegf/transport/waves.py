@@ -16,7 +16,7 @@ from scipy.linalg import solve_banded
 
 from mlnegf.transport.blocks import System
 from mlnegf.transport.elimination import Elimination
-from mlnegf.transport.leads import SelfEnergy
+from mlnegf.transport.self_energies import SelfEnergy
 
 Tensor = torch.Tensor
 
