@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from mlnegf.transport import decimation
 from mlnegf.transport.blocks import System
 from mlnegf.transport.decimation import Cell, contacts
 from mlnegf.transport.lattice import cubic_lattice
@@ -190,8 +191,10 @@ def test_decimation_agrees_with_the_closed_form(side: str) -> None:
     turned = Lead(mixed @ lead.onsite @ mixed.T, mixed @ lead.hopping @ mixed.T)
     assert lead.uniform_hopping == 1.0
     assert turned.uniform_hopping is None
-    exact = mixed @ self_energy(energies, lead, side).matrix.real @ mixed.T
-    assert_allclose(self_energy(energies, turned, side, 1e-9).matrix.real, exact, atol=1e-6)
+    exact = mixed.to(torch.complex128) @ self_energy(energies, lead, side).matrix @ mixed.T.to(torch.complex128)
+    (decimated,) = contacts(Cell.of(energies, turned.blocks, 1e-9), [side])
+    assert_allclose(decimated.sigma.real, exact.real, atol=1e-6)
+    assert_allclose(self_energy(energies, turned, side).matrix, exact, atol=1e-9)
 
 
 def test_a_lead_continued_by_one_cell_is_the_same_lead() -> None:
@@ -328,6 +331,23 @@ def test_batches_of_energies_are_put_together(monkeypatch: pytest.MonkeyPatch) -
         ({"broadening": -1e-6}, "broadening = -1e-06"),
         ({"left_lead": (np.zeros((2, 2)),)}, "left_lead has 1 parts"),
         ({"overlap": (np.zeros((3, 2, 2)),)}, "overlap has 1 parts"),
+        ({"overlap": 0.1}, "overlap = 0.1, expected"),
+        ({"left_lead": (np.zeros((2, 2)), -np.eye(2), np.eye(2))}, "overlap = None, but left_lead overlap is given"),
+        ({"upper": None}, "upper has type object"),
+        ({"diagonal": None}, "diagonal has type object"),
+        ({"energies": None}, "energies has type object"),
+        ({"left_lead": None}, "left_lead = None, expected a Lead"),
+        ({"right_lead": 3.0}, "right_lead = 3.0, expected a Lead"),
+        ({"right_lead": (None, -np.eye(2))}, "right_lead onsite has type object"),
+        ({"left_lead": (np.zeros((2, 2)), None)}, "left_lead hopping has type object"),
+        ({"diagonal": [[[0.0]], [[0.0, 1.0]]]}, "diagonal is no array of numbers"),
+        ({"diagonal": np.zeros((3, 0, 0))}, "diagonal has shape"),
+        ({"diagonal": torch.zeros(3, 2, 2, dtype=torch.bool)}, "diagonal has type bool"),
+        ({"energies": [True]}, "energies has type bool"),
+        ({"broadening": True}, "broadening = True"),
+        ({"broadening": None}, "broadening = None"),
+        ({"broadening": np.nan}, "broadening = nan"),
+        ({"device": "no such device"}, "device = 'no such device' cannot be used"),
         ({"overlap": (np.tile([[1, 0.1], [0.5, 1]], (3, 1, 1)), np.zeros((2, 2, 2)))}, r"overlap\[0\] differs"),
         ({"upper": np.full((2, 2, 2), "t")}, "upper has type"),
     ],
@@ -391,11 +411,14 @@ def test_whole_numbers_for_disorder_and_energy() -> None:
 
 @pytest.mark.parametrize("energy", [0.0, 1e-12, 1e-9, 1e-8, 1e-6, np.sqrt(2), 0.5])
 def test_decimation_is_checked_and_replaced_where_it_fails(energy: float) -> None:
-    """A chain of hopping i has Σ = E/2 − i √(1 − E²/4); at levels of short chains decimation knows no digit of it."""
-    lead = Lead(torch.zeros(1, 1, dtype=torch.complex128), 1j * torch.ones(1, 1, dtype=torch.complex128))
-    for side in ("left", "right"):
-        found = self_energy(torch.tensor([energy], dtype=torch.float64), lead, side).matrix[0, 0, 0]
-        assert abs(complex(found) - complex(energy / 2, -np.sqrt(1 - energy**2 / 4))) < 1e-8
+    """A chain of hopping i, two sites a cell: Σ = E/2 − i √(1 − E²/4); decimation has no digit of it at levels of
+    short chains.
+    """
+    onsite, hopping = torch.zeros(2, 2, dtype=torch.complex128), torch.zeros(2, 2, dtype=torch.complex128)
+    onsite[0, 1], onsite[1, 0], hopping[1, 0] = 1j, -1j, 1j
+    for side, end in (("left", 0), ("right", 1)):
+        found = self_energy(torch.tensor([energy], dtype=torch.float64), Lead(onsite, hopping), side).matrix
+        assert abs(complex(found[0, end, end]) - complex(energy / 2, -np.sqrt(1 - energy**2 / 4))) < 1e-8
 
 
 @pytest.mark.parametrize("atoms", [2, 3])
@@ -408,9 +431,8 @@ def test_a_chain_in_larger_cells_is_the_same_chain(atoms: int) -> None:
     assert_allclose(transmission(energies, *blocks, (onsite, hopping), (onsite, hopping)), 1.0, atol=1e-6)
 
 
-def test_a_graphene_ribbon_conducts_in_whole_steps() -> None:
-    """Zigzag, eight atoms a cell: a hopping block of rank four, and a sweep through every special energy."""
-    rows = 4
+def zigzag(rows: int) -> tuple[Any, ...]:
+    """A graphene ribbon, 2 · `rows` atoms a cell: a hopping block of half its rank."""
     onsite, hopping = np.zeros((2 * rows, 2 * rows)), np.zeros((2 * rows, 2 * rows))
     for row in range(rows):
         a, b = 2 * row, 2 * row + 1
@@ -418,11 +440,15 @@ def test_a_graphene_ribbon_conducts_in_whole_steps() -> None:
         hopping[(a, b) if row % 2 else (b, a)] = -1.0
         if row + 1 < rows:
             onsite[b, a + 2] = onsite[a + 2, b] = -1.0
-    blocks = np.repeat(onsite[None], 4, 0), np.repeat(hopping[None], 3, 0)
-    found = transmission(np.linspace(-2, 2, 81), *blocks, (onsite, hopping), (onsite, hopping))
+    return np.repeat(onsite[None], 4, 0), np.repeat(hopping[None], 3, 0), *[(onsite, hopping)] * 2
+
+
+def test_a_graphene_ribbon_conducts_in_whole_steps() -> None:
+    """A sweep through every special energy."""
+    found = transmission(np.linspace(-2, 2, 81), *zigzag(4))
     # On a band edge T is neither of its neighbours; everywhere else it is whole.
     assert (abs(found - np.round(found)) < 1e-4).sum() >= 78
-    assert found.max() < rows + 0.01
+    assert found.max() < 4 + 0.01
 
 
 def test_closed_modes_are_not_counted() -> None:
@@ -477,3 +503,186 @@ def test_a_gpu_finds_the_same(closed: bool) -> None:
     for quantity in (transmission, density_of_states):
         here, there = (quantity(energies, blocks, upper, lead, lead, device=device) for device in ("cpu", "cuda"))
         assert_allclose(there, here, rtol=1e-9, atol=1e-11)
+
+
+def square_ring(level: float) -> tuple[Any, ...]:
+    """Chains of hopping −1 that meet a square of four sites at opposite corners; the spare orbitals are far away."""
+    diagonal = np.stack([np.diag([level, 50.0]), np.diag([level, level]), np.diag([level, 50.0])])
+    upper = np.array([[[-1.0, -1.0], [0.0, 0.0]], [[-1.0, 0.0], [-1.0, 0.0]]])
+    lead = np.diag([0.0, 50.0]), np.diag([-1.0, 0.0])
+    return diagonal, upper, lead, lead
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3])
+@pytest.mark.parametrize("aside", [0.0, 1e-15, -1e-12, 1e-9, 1e-7, -1e-6, 1e-5])
+def test_a_state_that_no_lead_fills_holds_nothing(level: float, aside: float) -> None:
+    """The ring's odd state at its sites' level; the even ones make a chain of hoppings −1, −√2, −√2, −1."""
+    even = np.full((3, 1, 1), level), -np.full((2, 1, 1), np.sqrt(2)), *[(np.zeros((1, 1)), -np.ones((1, 1)))] * 2
+    energies = [level + aside]
+    assert transmission(energies, *square_ring(level)) == pytest.approx(transmission(energies, *even), abs=1e-8)
+    found = density_of_states(energies, *square_ring(level)).sum(0)[0]
+    expected = density_of_states(energies, *even).sum(0)[0, :, 0]
+    assert_allclose(found[:, 0], expected * [1, 0.5, 1], atol=1e-8)
+    assert_allclose(found[1], expected[1] / 2, atol=1e-8)
+    assert found[1].sum() == pytest.approx({0.0: 0.0796, 0.3: 0.0787}[level], abs=5e-5)
+
+
+def test_an_orbital_that_nothing_links_holds_nothing() -> None:
+    """Also many of them at once, turned so that no block shows it, and in complex numbers."""
+    diagonal, hopping = np.zeros((3, 2, 2)), np.diag([-1.0, 0.0])
+    lead = diagonal[0], hopping
+    assert transmission([0.0], diagonal, [hopping] * 2, lead, lead)[0] == pytest.approx(1.0, abs=1e-9)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+    for phase in (1.0, np.exp(0.4j)):
+        hopping = turn @ np.diag([-1.0, 0, 0, 0, -0.5]) @ turn.T * phase
+        lead = np.zeros((5, 5)), hopping
+        found = transmission([0.0, 1e-13], np.zeros((6, 5, 5)), [hopping] * 5, lead, lead)
+        assert_allclose(found, 2.0, atol=1e-8)
+
+
+def lieb_ribbon(rows: int) -> tuple[Any, ...]:
+    """Sites A on a square lattice, B on its bonds along the ribbon and C on those across: a flat band at zero."""
+    block = 3 * rows - 1
+    onsite, hopping = np.zeros((block, block)), np.zeros((block, block))
+    for row in range(rows):
+        a = 3 * row
+        onsite[a, a + 1] = hopping[a + 1, a] = -1.0
+        if row + 1 < rows:
+            onsite[a, a + 2] = onsite[a + 2, a + 3] = -1.0
+    onsite = onsite + onsite.T
+    return np.repeat(onsite[None], 4, 0), np.repeat(hopping[None], 3, 0), *[(onsite, hopping)] * 2
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_lieb_ribbons_in_their_flat_band(rows: int) -> None:
+    """One band reaches zero energy, from both sides, and it conducts: counted from the bands at 0.01."""
+    blocks = lieb_ribbon(rows)
+    energies = np.array([0.0, 1e-12, -1e-9, 1e-6, -1e-5, 1e-3, -1e-2])
+    bands = np.array([np.linalg.eigvalsh(_bloch(blocks, k)) for k in np.linspace(-np.pi, np.pi, 4001)])
+    crossing = [((bands[1:] > 1e-2) != (bands[:-1] > 1e-2)).sum() / 2]
+    assert crossing == [1.0]
+    assert_allclose(transmission(energies, *blocks), 1.0, atol=1e-4)
+    assert np.isfinite(density_of_states(energies, *blocks)).all()
+
+
+def _bloch(blocks: tuple[Any, ...], k: float) -> np.ndarray:
+    onsite, hopping = blocks[2]
+    return np.asarray(onsite + hopping * np.exp(1j * k) + hopping.T * np.exp(-1j * k))
+
+
+def test_what_has_no_answer_names_its_energy() -> None:
+    """NaN that no door has seen come in."""
+    system = rough(1)
+    broken = System(system.diagonal.clone(), system.upper, system.left, system.right)
+    broken.diagonal[4, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"energies holds 3\.5, where there is no answer"):
+        solved(broken, [3.5])
+
+
+THREE = np.zeros((3, 3)), -np.eye(3) - 0.2 * (np.eye(3, k=1) + np.eye(3, k=-1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(exponent=st.floats(-19, 19), kind=st.sampled_from(["commuting", "real", "complex", "overlap", "lattice"]))
+def test_no_answer_depends_on_the_unit_of_energy(exponent: float, kind: str) -> None:
+    """T and R are numbers, a density of states is one over an energy, Σ an energy; from joules to what you like."""
+    unit = 10.0**exponent
+    if kind == "commuting":
+        onsite, hopping = (torch.as_tensor(block) for block in THREE)
+        lead = Lead(onsite, hopping)
+        system = System(onsite.repeat(4, 1, 1), hopping.repeat(3, 1, 1), lead, lead)
+    else:
+        overlaps = kind == "overlap"
+        system = rough(3) if kind == "lattice" else anything(2, real=kind == "real", overlaps=overlaps)
+    other = System(
+        system.diagonal * unit,
+        system.upper * unit,
+        *(Lead(lead.onsite * unit, lead.hopping * unit, *lead.blocks[2:]) for lead in system.leads),
+        system.overlap,
+        system.overlap_upper,
+    )
+    energies = np.array([0.0, 0.41, 2.3])
+    here, there = solved(system, energies), solved(other, energies * unit)
+    assert_allclose(there.transmission, here.transmission, atol=1e-8)
+    assert_allclose(there.reflection, here.reflection, atol=1e-8)
+    assert_allclose(there.left_injected * unit, here.left_injected, rtol=1e-7, atol=1e-8)
+    assert_allclose(there.left.matrix / unit, here.left.matrix, atol=1e-8)
+    assert_allclose(there.local_current(), here.local_current(), atol=1e-7)
+    assert [count.tolist() for count in there.open_modes] == [count.tolist() for count in here.open_modes]
+    if kind == "commuting":
+        assert here.transmission[0] == pytest.approx(3.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-19, 2.7 * 1.602e-19, 1e-10, 1e19])
+def test_graphene_in_joules(size: float) -> None:
+    ribbon = zigzag(4)
+    scaled = [block * size for block in ribbon[:2]], [tuple(block * size for block in lead) for lead in ribbon[2:]]
+    energies = np.array([0.11, 0.3, 0.7, 1.1, 1.9])
+    assert_allclose(transmission(energies * size, *scaled[0], *scaled[1]), [1, 1, 1, 4, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-8, 1e-12])
+@pytest.mark.parametrize("turned", [0.0, 0.3])
+def test_chains_of_very_different_hoppings(small: float, turned: float) -> None:
+    """Each is measured by its own, also where blocks turned into each other hide which is which."""
+    if turned and small < 1e-8:
+        pytest.skip("lost in the rounding of the blocks")
+    turn = np.array([[np.cos(turned), np.sin(turned)], [-np.sin(turned), np.cos(turned)]])
+    hopping = turn @ np.diag([-1.0, -small]) @ turn.T
+    lead = np.zeros((2, 2)), hopping
+    found = transmission([0.0, 0.5 * small, 3 * small], np.zeros((4, 2, 2)), [hopping] * 3, lead, lead)
+    assert_allclose(found, [2, 2, 1], atol=1e-6)
+
+
+def test_a_slow_chain_beside_one_that_does_not_commute() -> None:
+    """A ladder that mixes, and a chain of hopping 1e-8 that nothing links to it, in one block."""
+    onsite = np.array([[0.0, 0.3, 0.0], [0.3, 0.1, 0.0], [0.0, 0.0, 0.0]])
+    hopping = np.array([[-1.0, 0.2, 0.0], [-0.1, -0.7, 0.0], [0.0, 0.0, -1e-8]])
+    blocks = np.repeat(onsite[None], 4, 0), np.repeat(hopping[None], 3, 0)
+    lead = onsite, hopping
+    assert_allclose(transmission([0.0, 1e-8, 3e-8], *blocks, lead, lead), [3, 3, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("broadening", [1e-12, 1e-8, 1e-6, 1e-4, 1e-3])
+def test_a_broadening_opens_no_mode(broadening: float) -> None:
+    onsite, hopping = np.diag([0.0, 3.0]), np.array([[-1.0, 0.1], [0.1, -0.5]])
+    lead = Lead(*(torch.as_tensor(block) for block in (onsite, hopping)))
+    system = System(torch.as_tensor(onsite).repeat(3, 1, 1), torch.as_tensor(hopping).repeat(2, 1, 1), lead, lead)
+    system.diagonal[1, 0, 0] = 0.5
+    energies = torch.tensor([0.5, -5.0, 3.1, 10.0, 1.9], dtype=torch.float64)
+    ((_, without),), ((_, states),) = (
+        scattering_states(energies, system),
+        scattering_states(energies, system, broadening),
+    )
+    assert states.open_modes[0].tolist() == without.open_modes[0].tolist() == [1, 0, 1, 0, 1]
+    assert_allclose(states.reflection, without.reflection, atol=max(1e-8, broadening))
+    assert_allclose(states.reflection + states.transmission, [1, 0, 1, 0, 1], atol=1e-9)
+
+
+def test_equal_leads_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And both sides are what each would be by itself: left and right differ for the same blocks."""
+    system = anything(4)
+    same = System(
+        system.diagonal, system.upper, system.left, Lead(*(block.clone() for block in system.left.blocks[:2]))
+    )  # type: ignore[union-attr]
+    runs: list[int] = []
+    original = decimation.surface_green_functions
+
+    def counted(*blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        runs.append(len(blocks[0]))
+        return original(*blocks)
+
+    monkeypatch.setattr(decimation, "surface_green_functions", counted)
+    energies = torch.tensor([-0.31, 0.17, 1.03], dtype=torch.float64)
+    states = solved(same, energies)
+    assert runs == [3]
+    solved(system, energies)
+    assert runs == [3, 3, 3]
+    for side, found in (("left", states.left), ("right", states.right)):
+        assert_allclose(found.matrix, self_energy(energies, system.left, side).matrix, atol=1e-12)
+    assert float((states.left.matrix - states.right.matrix).abs().max()) > 0.1
+
+
+def test_a_side_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="side = 'top'"):
+        self_energy(torch.zeros(1).double(), rough(1).left, "top")

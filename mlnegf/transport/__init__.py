@@ -10,7 +10,7 @@ from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.density import FilledStates, filled_states
 from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.lattice import cubic_lattice
-from mlnegf.transport.leads import Lead, SelfEnergy, self_energy
+from mlnegf.transport.leads import Lead, self_energy
 from mlnegf.transport.scattering import (
     ScatteringStates,
     carriers,
@@ -18,6 +18,7 @@ from mlnegf.transport.scattering import (
     scattering_states,
     transmission,
 )
+from mlnegf.transport.self_energies import SelfEnergy
 
 __all__ = [
     "Contacts",

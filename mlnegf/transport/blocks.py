@@ -148,7 +148,9 @@ def _check_entries(given: dict[str, Tensor]) -> None:
 
 def as_tensor(name: str, value: Any) -> Tensor:
     """Turn any array of numbers into a tensor of its own, real or complex in double precision."""
-    if isinstance(value, Tensor) and value.dtype != torch.bool:
+    if isinstance(value, Tensor):
+        if value.dtype == torch.bool:
+            raise ValueError(f"transport: {name} has type bool, expected real or complex numbers.")
         return value.to(torch.complex128 if value.is_complex() else torch.float64)
     try:
         array = np.array(value)

@@ -1,4 +1,4 @@
-"""Self-energy of any lead, from both surfaces at once: by decimation, checked, and by its modes where that fails.
+"""Self-energy of any lead, from both its surfaces at once: by decimation, checked, and by its modes where that fails.
 
 With τ = t − E o between a cell and the next one to the right, and A = E s − h,
 
@@ -23,11 +23,15 @@ import torch
 from scipy.linalg import LinAlgError, ordqz
 
 from mlnegf._common import Complexes
+from mlnegf.transport.self_energies import SelfEnergy
 
 Tensor = torch.Tensor
 
 ACCEPTED = 1e-9
 """Relative change of Σ, when one more cell is put on the lead, up to which decimation is believed."""
+
+BROADENED = 1e-9
+"""Broadening up to which modes that it blurs are looked at again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,3 +167,44 @@ def surface_green_functions(inverse: Tensor, ahead: Tensor, back: Tensor, larges
         if not bool((rest > 1e-15).any()):  # so written, one that is not a number does not hold up the others
             break
     return torch.linalg.inv_ex(left).inverse, torch.linalg.inv_ex(right).inverse
+
+
+def split(cell: Cell, side: str, contact: Contact, broadening: float, real: bool) -> SelfEnergy:
+    """Take Σ apart, and what is not an open mode out of Γ.
+
+    The share of Γ swallowed by η is 2η/v for an open mode and at least 1 − |λ|² for a closed one; both come to about
+    √η where they meet, within η of a band edge. What lies between, slow modes that η blurs and closed ones near an
+    edge, is solved again with next to no η.
+    """
+    closed = 3 * broadening**0.5
+    sigma, known = contact.sigma.clone(), contact.sigma.isfinite().all(-1).all(-1)
+    sigma[~known] = 0.0
+    modes, strength, share = _modes_of(contact, sigma, real)
+    blurred = ((share > closed) & (share < 1e3 * closed)).any(-1)
+    if broadening <= BROADENED and bool(blurred.any()):
+        for n in torch.nonzero(blurred)[:, 0].tolist():
+            again, step = by_modes(cell, n, *cell.towards(side), (1e-4, 1e-2))
+            if bool(again.isfinite().all()):
+                sigma[n], contact.swallowed[n], contact.noise[n] = again, 2e-4 * cell.height[n] * (step.mH @ step), 0.0
+        modes, strength, share = _modes_of(contact, sigma, real)
+    is_open = (strength > 0) & (share < closed)
+    # Localised states of the lead at the energy itself: Σ has a pole there, blurred by the broadening.
+    size = sigma.abs().amax((-2, -1)) + cell.ahead.abs().amax((-2, -1))
+    known = known & ~((strength > 1e-4 * size[:, None]) & ~is_open).any(-1) if broadening <= BROADENED else known
+    shift = (sigma + sigma.mH) / 2
+    shift[~known] = torch.nan
+    root = torch.where(is_open & known[:, None], strength, 0.0).sqrt()
+    order = torch.argsort(root, dim=-1, descending=True, stable=True)[:, : int((root > 0).sum(-1).max())]
+    injection = (modes * root[:, None, :]).gather(-1, order[:, None, :].expand(-1, modes.shape[-2], -1))
+    return SelfEnergy(shift.real, injection.real) if real else SelfEnergy(shift, injection)
+
+
+def _modes_of(contact: Contact, sigma: Tensor, real: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvectors of Γ as columns, its eigenvalues, zero where they are noise, and the share η has in each."""
+    gamma = 1j * (sigma - sigma.mH)
+    strength, modes = torch.linalg.eigh(gamma.real if real else gamma)
+    floor = 1e-14 * sigma.abs().amax((-2, -1)) + 10 * contact.noise.nan_to_num()
+    strength = torch.where(strength > floor[:, None], strength, 0.0)
+    lost = contact.swallowed.real if real else contact.swallowed
+    share = (modes.mH @ lost.nan_to_num() @ modes).diagonal(dim1=-2, dim2=-1).real / strength
+    return modes, strength, torch.where(strength > 0, share, torch.inf)

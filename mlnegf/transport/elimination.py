@@ -11,9 +11,6 @@ from mlnegf.transport.leads import complex_self_energies
 
 Tensor = torch.Tensor
 
-REFINED = 1e-13
-"""Relative residual at which refinement stops."""
-
 
 class Elimination:
     """Block elimination, left to right, of Q matrices E S − H − Σ at once.
@@ -83,17 +80,21 @@ class Elimination:
             self.along[n].conj()[:, None] * waves if self.along is not None else self._lower(n).to(waves.dtype) @ waves
         )
 
-    def solve(self, source: Tensor, refined: float = REFINED) -> tuple[Tensor, Tensor]:
-        """Solve for columns (Q, sites, block, p), refined to a relative residual, and tell the one left, (Q,)."""
+    def solve(self, source: Tensor, refined: float = 1e-13) -> tuple[Tensor, Tensor]:
+        """Solve for columns (Q, sites, block, p), refined to a relative residual, and tell the one left, (Q,).
+
+        Where a block to be inverted is nearly singular the residual has to be smaller, for the same error.
+        """
         source = source.to(self.energy.dtype)
         if source.shape[-1] == 0:
             return source, torch.zeros(len(source), dtype=torch.float64, device=source.device)
+        goal = (1e3 * refined / self.largest).clamp(1e-15, refined)
         size = source.abs().amax((1, 2, 3)).clamp_min(torch.finfo(torch.float64).tiny)
         solution = self._substitute(source)
         left_over = source - self.apply(solution)
         residual = left_over.abs().amax((1, 2, 3)) / size
         for _ in range(3):
-            if not bool((residual > refined).any()):
+            if not bool((residual > goal).any()):
                 break
             trial = solution + self._substitute(left_over)
             trial_left_over = source - self.apply(trial)
@@ -102,7 +103,8 @@ class Elimination:
             solution = torch.where(better, trial, solution)
             left_over = torch.where(better, trial_left_over, left_over)
             residual = torch.where(better[:, 0, 0, 0], trial_residual, residual)
-        return solution, residual
+        # What a large solution rounds off is lost whether the residual shows it or not.
+        return solution, torch.maximum(residual, 1e-16 * solution.abs().amax((1, 2, 3)) / size)
 
     def _substitute(self, source: Tensor) -> Tensor:
         folded = [source[:, 0]]
@@ -136,6 +138,7 @@ def green_blocks(energies: Tensor, system: System) -> Tensor:
     found = torch.stack(blocks[::-1], 1)
     for n in torch.nonzero(~found.isfinite().all((1, 2, 3)))[:1, 0].tolist():
         raise ValueError(
-            f"transport: energies holds {complex(energies[n])!r}, where G is not finite; take some above the real axis."
+            f"transport: energies holds {complex(energies[n])!r}, where G is not finite; "
+            "take energies above the real axis."
         )
     return found

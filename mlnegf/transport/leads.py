@@ -15,7 +15,8 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from mlnegf.transport import decimation
-from mlnegf.transport.decimation import Cell, Contact
+from mlnegf.transport.decimation import Cell
+from mlnegf.transport.self_energies import SelfEnergy
 
 Tensor = torch.Tensor
 
@@ -23,9 +24,6 @@ SIDES = ("left", "right")
 
 MIXED = 1e-13
 """Relative size of what may be left off the diagonal by modes that are said not to mix."""
-
-BROADENED = 1e-9
-"""Broadening up to which modes that it blurs are looked at again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,55 +102,9 @@ class Lead:
             beside = block - torch.diag_embed(block.diagonal())
             if float(beside.abs().max()) > MIXED * len(block) * size:
                 return None
-        return turned[0].diagonal().real, -turned[1].diagonal(), modes
-
-
-@dataclass(frozen=True, eq=False)
-class SelfEnergy:
-    """Σ at Q energies, split into what shifts and what broadens.
-
-    Attributes
-    ----------
-    shift : Tensor, (Q, block, block)
-        (Σ + Σ†)/2; real symmetric for a real Hamiltonian, as time reversal asks.
-    injection : Tensor, (Q, block, p)
-        W with Γ = i(Σ − Σ†) = W W†; p is the largest number of open modes, columns beyond them are zero.
-    """
-
-    shift: Tensor
-    injection: Tensor
-
-    def select(self, energies: Tensor | int) -> "SelfEnergy":
-        """Return that of some of the energies, or of one."""
-        chosen = torch.as_tensor(energies).reshape(-1)
-        return SelfEnergy(self.shift[chosen], self.injection[chosen])
-
-    def replaced(self, chosen: Tensor, others: "SelfEnergy") -> "SelfEnergy":
-        """Put others in the place of the chosen energies."""
-        more = max(0, others.injection.shape[-1] - self.injection.shape[-1])
-        shift, injection = self.shift.clone(), torch.nn.functional.pad(self.injection, (0, more))
-        injection[chosen] = 0.0
-        shift[chosen], injection[chosen, :, : others.injection.shape[-1]] = others.shift, others.injection
-        return SelfEnergy(shift, injection)
-
-    def in_units_of(self, energy: float) -> "SelfEnergy":
-        """Divide by a unit of energy."""
-        return SelfEnergy(self.shift / energy, self.injection / energy**0.5)
-
-    @property
-    def gamma(self) -> Tensor:
-        """Γ, (Q, block, block)."""
-        return self.injection @ self.injection.mH
-
-    @property
-    def matrix(self) -> Tensor:
-        """Σ, (Q, block, block), complex."""
-        return self.shift - 0.5j * self.gamma
-
-    @property
-    def is_known(self) -> Tensor:
-        """Whether Σ is defined, (Q,)."""
-        return self.shift.isfinite().all(-1).all(-1)
+        hoppings = -turned[1].diagonal()
+        rounding = 1e-15 * len(hoppings) * float(self.hopping.abs().max())  # an orbital without a hopping has no band
+        return turned[0].diagonal().real, torch.where(hoppings.abs() > rounding, hoppings, 0.0), modes
 
 
 def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-10) -> SelfEnergy:
@@ -246,10 +198,9 @@ def _of_part(energies: Tensor, lead: Lead, sides: tuple[str, ...], broadening: f
     chains = lead.chains()
     if chains is not None:
         return [_closed_form(energies, *chains)] * len(sides)
-    cell = Cell.of(energies, lead.blocks, broadening)
-    found = decimation.contacts(cell, sides)
-    real = not lead.onsite.is_complex()
-    return [_split(cell, side, contact, broadening, real) for side, contact in zip(sides, found, strict=True)]
+    cell, real = Cell.of(energies, lead.blocks, broadening), not lead.onsite.is_complex()
+    found = zip(sides, decimation.contacts(cell, sides), strict=True)
+    return [decimation.split(cell, side, contact, broadening, real) for side, contact in found]
 
 
 def _closed_form(energies: Tensor, levels: Tensor, hoppings: Tensor, modes: Tensor) -> SelfEnergy:
@@ -268,44 +219,3 @@ def _closed_form(energies: Tensor, levels: Tensor, hoppings: Tensor, modes: Tens
     columns = torch.argsort((root > 0).to(torch.int8), dim=-1, descending=True, stable=True)[:, :open_modes]
     injection = modes.T[columns].transpose(1, 2) * root.gather(1, columns)[:, None, :]
     return SelfEnergy((modes * shift[:, None, :]) @ modes.mH, injection)
-
-
-def _split(cell: Cell, side: str, contact: Contact, broadening: float, real: bool) -> SelfEnergy:
-    """Take Σ apart, and what is not an open mode out of Γ.
-
-    The share of Γ swallowed by η is 2η/v for an open mode and at least 1 − |λ|² for a closed one; both come to about
-    √η where they meet, within η of a band edge. What lies between, slow modes that η blurs and closed ones near an
-    edge, is solved again with next to no η.
-    """
-    closed = 3 * broadening**0.5
-    sigma, known = contact.sigma.clone(), contact.sigma.isfinite().all(-1).all(-1)
-    sigma[~known] = 0.0
-    modes, strength, share = _modes_of(contact, sigma, real)
-    blurred = ((share > closed) & (share < 1e3 * closed)).any(-1)
-    if broadening <= BROADENED and bool(blurred.any()):
-        for n in torch.nonzero(blurred)[:, 0].tolist():
-            again, step = decimation.by_modes(cell, n, *cell.towards(side), (1e-4, 1e-2))
-            if bool(again.isfinite().all()):
-                sigma[n], contact.swallowed[n], contact.noise[n] = again, 2e-4 * cell.height[n] * (step.mH @ step), 0.0
-        modes, strength, share = _modes_of(contact, sigma, real)
-    is_open = (strength > 0) & (share < closed)
-    # Localised states of the lead at the energy itself: Σ has a pole there, blurred by the broadening.
-    size = sigma.abs().amax((-2, -1)) + cell.ahead.abs().amax((-2, -1))
-    known = known & ~((strength > 1e-4 * size[:, None]) & ~is_open).any(-1) if broadening <= BROADENED else known
-    shift = (sigma + sigma.mH) / 2
-    shift[~known] = torch.nan
-    root = torch.where(is_open & known[:, None], strength, 0.0).sqrt()
-    order = torch.argsort(root, dim=-1, descending=True, stable=True)[:, : int((root > 0).sum(-1).max())]
-    injection = (modes * root[:, None, :]).gather(-1, order[:, None, :].expand(-1, modes.shape[-2], -1))
-    return SelfEnergy(shift.real, injection.real) if real else SelfEnergy(shift, injection)
-
-
-def _modes_of(contact: Contact, sigma: Tensor, real: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Eigenvectors of Γ as columns, its eigenvalues, zero where they are noise, and the share η has in each."""
-    gamma = 1j * (sigma - sigma.mH)
-    strength, modes = torch.linalg.eigh(gamma.real if real else gamma)
-    floor = 1e-14 * sigma.abs().amax((-2, -1)) + 10 * contact.noise.nan_to_num()
-    strength = torch.where(strength > floor[:, None], strength, 0.0)
-    lost = contact.swallowed.real if real else contact.swallowed
-    share = (modes.mH @ lost.nan_to_num() @ modes).diagonal(dim1=-2, dim2=-1).real / strength
-    return modes, strength, torch.where(strength > 0, share, torch.inf)

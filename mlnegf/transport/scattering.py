@@ -22,7 +22,8 @@ import torch
 
 from mlnegf._common import is_finite
 from mlnegf.transport.blocks import System, as_tensor
-from mlnegf.transport.leads import Lead, SelfEnergy, self_energies
+from mlnegf.transport.leads import Lead, self_energies
+from mlnegf.transport.self_energies import SelfEnergy
 from mlnegf.transport.waves import injected_waves
 
 Tensor = torch.Tensor

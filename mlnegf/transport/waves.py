@@ -16,12 +16,15 @@ from scipy.linalg import solve_banded
 
 from mlnegf.transport.blocks import System
 from mlnegf.transport.elimination import Elimination
-from mlnegf.transport.leads import SelfEnergy
+from mlnegf.transport.self_energies import SelfEnergy
 
 Tensor = torch.Tensor
 
 TRUSTED = 1e-11
 """Relative residual above which an energy is solved again, more safely."""
+
+UNSURE = 1e-9
+"""Estimated error above which the same is done: the residual times the largest entry of an inverse."""
 
 SINGULAR = 1e6
 """Largest entry of an inverse, in units of one over the largest hopping, above which the same is done."""
@@ -67,7 +70,9 @@ def _by_reaction_matrix(
 
 
 def _is_doubtful(matrix: Elimination, residual: Tensor) -> Tensor:
-    return ~((residual < TRUSTED) & (matrix.largest < SINGULAR))  # so written, what is not a number is in doubt
+    error = residual * matrix.largest
+    # So written, what is not a number is in doubt.
+    return ~((residual < TRUSTED) & (error < UNSURE) & (matrix.largest < SINGULAR))
 
 
 def _in_complex_numbers(energies: Tensor, system: System, left: SelfEnergy, right: SelfEnergy) -> Tensor:
@@ -97,7 +102,7 @@ def _from_both_sides(
     sides = []
     for aside in (ASIDE, -ASIDE):
         matrix = Elimination((energies + aside).to(torch.complex128), system, left.matrix, right.matrix)
-        waves, residual = matrix.solve(source, refined=0.0)
+        waves, residual = matrix.solve(source, refined=1e-15)
         waves[~(residual < TRUSTED)] = torch.nan
         sides.append(waves)
     above, below = sides
