@@ -119,7 +119,7 @@ def compare(
     output : path
         JSON file of the runs, rewritten whole after every case.
     guesses, schemes : sequence of str
-        Names in `named_guesses` and `acceleration.SCHEMES`.
+        Names in `named_guesses` and `schemes.SCHEMES`.
     parts : sequence of str
         The parts of `splits` to judge on.
     weights : path, optional
