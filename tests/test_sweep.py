@@ -53,6 +53,14 @@ def test_known_biases_are_started_from_and_not_solved_again() -> None:
     assert [(s.gate, s.drain) for s in rest] == [(0.3, 0.05)]
 
 
+def test_a_known_bias_that_failed_is_started_from_by_none(device: Device, solution: Solution) -> None:
+    failed = replace(solution, gate=0.2, drain=0.1, potential=np.full_like(solution.potential, np.nan))
+    first = solve(device, 0.1, 0.1)
+    (last,) = continuation(device, [0.1, 0.2, 0.3], [0.1], known=[first, failed])
+    assert last.converged
+    assert last.guess_used
+
+
 def test_each_bias_starts_from_its_nearest_neighbours() -> None:
     assert neighbours(0, 0) == []
     assert neighbours(1, 0) == [(0, 0)]

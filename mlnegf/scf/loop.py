@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,7 +98,7 @@ class Attempt:
 def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> Attempt:
     """Follow a scheme from a start."""
     first = _begin(problem, start)
-    history, points = list(first.history), deque([first.point], maxlen=max(1, scheme.memory))
+    history, points = [*first.history], deque([first.point], maxlen=max(1, scheme.memory))
     judge = _Judge(limits, scheme.patience, first.point)
     while True:
         outcome = judge(points[-1])
@@ -105,28 +106,33 @@ def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> A
         history.append(_iteration(points[-1]))
         if potential is None:
             point = points[-1] if outcome is Outcome.converged else judge.best
-            return replace(first, point=point, outcome=outcome or Outcome.diverged, history=tuple(history))
+            return Attempt(point, outcome or Outcome.diverged, tuple(history), first.notes, first.guess_used)
         points.append(problem.evaluate(potential))
 
 
-def _begin(problem: Problem, start: Start) -> Attempt:
-    """Settle where to begin: at the guess, or at the point it evaluated on the way if the residual is smaller there.
+class _Beginning(NamedTuple):
+    """Where the loop begins; `history` holds the NEGF solve spent elsewhere, if there was one."""
 
-    The history is that of the other of the two; the point itself is judged in the loop.
-    """
+    point: Point
+    history: tuple[Iteration, ...]
+    notes: tuple[str, ...]
+    guess_used: bool
+
+
+def _begin(problem: Problem, start: Start) -> _Beginning:
+    """Settle where to begin: at the guess, or at the point it evaluated on the way if the residual is smaller there."""
     notes, before = (start.note,) if start.note else (), start.evaluated
     if before is not None and start.potential is before.potential:
         # A guess that evaluated a point and fell back on it is not charged for it twice.
-        return Attempt(before, Outcome.unconverged, (), notes, start.used)
+        return _Beginning(before, (), notes, start.used)
     point = problem.evaluate(start.potential)
     if before is None or point.distance <= before.distance:
-        history = () if before is None else (_iteration(before),)
-        return Attempt(point, Outcome.unconverged, history, notes, start.used)
+        return _Beginning(point, () if before is None else (_iteration(before),), notes, start.used)
     words = (
         f"the guess left a residual of {point.distance:.1e} V, more than the {before.distance:.1e} V "
         "of the start it read, and was not used"
     )
-    return Attempt(before, Outcome.unconverged, (_iteration(point),), (*notes, words), guess_used=False)
+    return _Beginning(before, (_iteration(point),), (*notes, words), guess_used=False)
 
 
 class _Judge:

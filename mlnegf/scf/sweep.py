@@ -64,7 +64,8 @@ def continuation(
     for column, drain in enumerate(drains):
         for row, gate in enumerate(gates):
             if (gate, drain) in before:
-                solved[row, column] = before[gate, drain]
+                if np.isfinite(before[gate, drain].potential).all():
+                    solved[row, column] = before[gate, drain]
                 continue
             line = [solved[key] for key in neighbours(row, column) if key in solved]
             line = line[-1:] if guess == "previous" else line
