@@ -10,6 +10,7 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.coupled import CoupledCharge, coupled_charge
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.subbands import (
+    Polarisation,
     Subbands,
     TransverseBasis,
     cell_densities,
@@ -198,33 +199,8 @@ class Charge:
         return chain_response(self.chains, self.contacts, self.injected, self.single, self.bound)
 
     @cached_property
-    def _polarisation(self) -> Tensor:
-        """Response of Σ_m N_m |ψ_m|² to U at fixed N_m, slice by slice, (nx, C, C), nm⁻³/eV.
-
-        First-order perturbation of the wave functions; a pair of subbands enters by (N_m − N_n)/(E_m − E_n).
-        """
-        basis, subbands = self.negf.basis, self.subbands
-        families, nx, size = subbands.energies.shape
-        density = torch.zeros(families, size, nx, dtype=subbands.energies.dtype)
-        density[self.family, self.rank] = self.line_density
-        density = density.transpose(1, 2)
-        cells = basis.functions.shape[1]
-        polarisation = torch.zeros(nx, cells, cells, dtype=density.dtype)
-        for family in range(families):
-            kept = self.rank[self.family == family]
-            if not len(kept):
-                continue
-            wave = basis.functions[family] @ subbands.coefficients[family]
-            # Every pair once: a kept subband with one dropped, or with a kept one of higher rank.
-            first, second = kept.repeat_interleave(size), torch.arange(size).repeat(len(kept))
-            once = ~torch.isin(second, kept) | (second > first)
-            first, second = first[once], second[once]
-            gap = subbands.energies[family][:, first] - subbands.energies[family][:, second]
-            change = density[family][:, first] - density[family][:, second]
-            weight = torch.where(gap.abs() > 1e-9, 2 * change / gap, 0.0)
-            pairs = wave[:, :, first] * wave[:, :, second]
-            polarisation += (pairs * weight[:, None, :]) @ pairs.transpose(1, 2)
-        return polarisation * basis.weights
+    def _polarisation(self) -> Polarisation:
+        return Polarisation.of(self.negf.basis, self.subbands, self.family, self.rank, self.line_density)
 
     def respond(self, change: Floats) -> tuple[Floats, float]:
         """Linear response to a change of potential.
@@ -245,7 +221,7 @@ class Charge:
         levels = torch.einsum("kxc,xc->kx", self.shapes, energy * self.negf.basis.weights)
         lines = (self.chain_response.density @ levels[..., None])[..., 0]
         density = torch.einsum("kx,kxc->xc", lines, self.shapes)
-        density += (self._polarisation @ energy[..., None])[..., 0]
+        density += self._polarisation(energy)
         return self.on_grid(density), float((self.chain_response.current * levels).sum())
 
     def on_grid(self, values: Tensor) -> Floats:
