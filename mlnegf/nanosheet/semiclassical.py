@@ -86,9 +86,7 @@ class LocalFilling:
         points = np.cumsum(1 / np.maximum(1.0, away / 8))
         potential = np.interp(np.arange(points[0], points[-1] + 1), points, even)
 
-        mass, electrons = section.mass_x.numpy(), 2 * section.degeneracy.numpy()
-        states = electrons * np.sqrt(mass * kT / (4 * np.pi * HBAR2_OVER_2M0))
-        shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * states[family[filled]]
+        shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * _states(section, kT)[family[filled]]
         values, slopes = fermi_integral((potential[:, None] - energies[filled]) / kT)
         return LocalFilling(potential, values @ shapes.T, slopes @ shapes.T / kT)
 
@@ -116,12 +114,10 @@ def hermite(
     return low + way * (low_slope + t * (bend + t * twist)), low_slope + t * (2 * bend + 3 * t * twist)
 
 
-def semiclassical_density(
-    device: Device, section: Section, fermi_level: Floats, slices: slice = slice(None)
-) -> Density:
-    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV; or on some `slices` of it."""
+def semiclassical_density(device: Device, section: Section, fermi_level: Floats) -> Density:
+    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV."""
     grid, kT = device.grid, device.thermal_energy
-    lift = fermi_level[:, None] - grid.band_edge[slices]
+    lift = fermi_level[:, None] - grid.band_edge
     table: LocalFilling | None = None
 
     def density(potential: Floats) -> tuple[Floats, Floats]:
@@ -129,7 +125,7 @@ def semiclassical_density(
         local = potential[:, grid.channel_cells] + lift
         if table is None or local.max() > table.potential[-1]:
             # Subbands, and with them the table, as many as the filling needs.
-            table = LocalFilling.of(section, kT, float(local.max()) + 20 * kT)
+            table = LocalFilling.of(section, kT, float(local.max()) + 30 * kT)
         values, slope = np.zeros_like(potential), np.zeros_like(potential)
         values[:, grid.channel_cells], slope[:, grid.channel_cells] = table(local)
         return values, slope
@@ -140,15 +136,30 @@ def semiclassical_density(
 def neutral_potential(device: Device, section: Section) -> float:
     """Uniform potential that makes the source's section neutral, V: there is one, however light the mass."""
     grid, kT = device.grid, device.thermal_energy
-    density = semiclassical_density(device, section, np.zeros(1), slice(1))
+    cells = grid.volumes[grid.channel_cells]
     wanted = device.donors * grid.volumes[grid.doped_cells].sum()
+    subbands = [
+        (functions.numpy() ** 2, energies.numpy(), states)
+        for functions, energies, states in zip(section.functions, section.energies, _states(section, kT), strict=True)
+    ]
 
     def excess(potential: float) -> float:
-        values, _ = density(np.full((1, len(grid.images)), potential))
-        return float(values[0, grid.channel_cells] @ grid.volumes[grid.channel_cells]) / wanted - 1
+        local = (potential - grid.band_edge[0][:, None]) / kT
+        filled = [
+            (states * shapes[:, few] * fermi_integral(local - energies[few] / kT)[0]).sum(1)
+            for shapes, energies, states in subbands
+            if (few := energies < potential - grid.band_edge[0].min() - _LOWEST * kT).any()
+        ]
+        return float(sum(filled) @ cells) / wanted - 1 if filled else -1.0
 
-    bottom = min(float(energies[0]) for energies in section.energies) + float(grid.band_edge[0].min())
-    low, high = bottom - 40 * kT, bottom + 20 * kT
+    low = min(float(energies[0]) for energies in section.energies) + float(grid.band_edge[0].min()) + _LOWEST * kT
+    high = low + 60 * kT
     while excess(high) < 0:
         low, high = high, high + 0.5
-    return float(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
+    return float(brentq(excess, low, high, xtol=1e-13, rtol=1e-13))
+
+
+def _states(section: Section, kT: float) -> Floats:
+    """States per nm within kT of each family's band edges: g √(m kT/2πħ²), (F,)."""
+    mass, electrons = section.mass_x.numpy(), 2 * section.degeneracy.numpy()
+    return np.asarray(electrons * np.sqrt(mass * kT / (4 * np.pi * HBAR2_OVER_2M0)))

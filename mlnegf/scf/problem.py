@@ -183,8 +183,7 @@ class Point:
     def defect(self) -> Floats:
         """−(screened operator)⁻¹ R: the residual in volts."""
         self.problem.work.poisson_solves += 1
-        poisson = self.problem.poisson
-        return poisson.screened(self.charge.slope, poisson.typical).solve(-self.residual, 1e-2)
+        return self.screened.solve(-self.residual, 1e-2)
 
     @property
     def distance(self) -> float:
