@@ -107,19 +107,18 @@ class Negf:
         """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on each."""
         energies = subbands.energies
         edges = energies[:, 0], energies[:, -1]
-        filled = torch.exp((contacts.source - edges[0]).clamp_max(0.0) / contacts.kT)
-        filled = torch.maximum(filled, torch.exp((contacts.drain - edges[1]).clamp_max(0.0) / contacts.kT))
+        filled = torch.maximum(contacts.source - edges[0], contacts.drain - edges[1]).clamp_max(0.0)
         well = energies.amin(1)
         binding = well < torch.minimum(*edges) - 1e-12
         level = torch.full_like(well, max(contacts.source, contacts.drain))
         if self.filling == "threshold":
             level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
-        filled = torch.maximum(
-            filled, torch.where(binding, torch.exp((level - well).clamp_max(0.0) / contacts.kT), 0.0)
-        )
-        share = (filled * (self.basis.degeneracy * self.basis.mass_x.sqrt())[:, None]).reshape(-1)
+        filled = torch.where(binding, torch.maximum(filled, (level - well).clamp_max(0.0)), filled)
+        # Logarithms: in a cold, empty device the occupations themselves are zero to the last digit.
+        states = (self.basis.degeneracy * self.basis.mass_x.sqrt()).log()[:, None]
+        share = torch.softmax((filled / contacts.kT + states).reshape(-1), 0)
         order = torch.argsort(share, descending=True)
-        rest = share[order].flip(0).cumsum(0).flip(0) / share.sum()
+        rest = share[order].flip(0).cumsum(0).flip(0)
         keep = torch.sort(order[rest > self.left_out]).values
         size = energies.shape[-1]
         dropped = rest[len(keep)] if len(keep) < len(rest) else torch.zeros(())
