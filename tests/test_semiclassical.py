@@ -28,7 +28,7 @@ def test_limits() -> None:
 def test_the_start_is_neutral_at_both_ends() -> None:
     device = Device(width=4.0, gate_length=8.0, spacing=(0.5, 0.5, 0.5))
     problem = Problem(device, 0.2, 0.3)
-    density = semiclassical_density(device, problem.negf.basis, quasi_fermi_level(device, 0.3))
+    density = semiclassical_density(device, problem.negf.basis.section, quasi_fermi_level(device, 0.3))
     lines = (density(problem.semiclassical())[0] * device.grid.volumes).sum(axis=1) / device.grid.dx
     assert lines[[0, -1]] == pytest.approx(device.donors * device.width * device.thickness, rel=0.01)
     assert lines[len(lines) // 2] < 0.5 * lines[0], "the gate has emptied the channel"

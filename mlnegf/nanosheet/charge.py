@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from mlnegf._common import Floats
+from mlnegf.nanosheet.basis import left_out, sufficient_basis
 from mlnegf.nanosheet.coupled import CoupledCharge, coupled_charge
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.subbands import (
@@ -16,7 +17,6 @@ from mlnegf.nanosheet.subbands import (
     cell_densities,
     potential_energy,
     solve_subbands,
-    transverse_basis,
 )
 from mlnegf.transport.bound_states import BoundStates, bound_states
 from mlnegf.transport.chains import Chains, hopping_energy
@@ -58,11 +58,11 @@ class Negf:
         device: Device,
         filling: str = "sides",
         tolerance: float = 1e-6,
-        basis_size: int = 16,
         modes: str = "uncoupled",
+        potential_tolerance: float = 1e-3,
     ) -> "Negf":
-        """Build the solver of a device."""
-        return Negf(device, transverse_basis(device, basis_size), filling, tolerance, modes=modes)
+        """Build the solver of a device, with as many transverse functions as `potential_tolerance` (V) asks for."""
+        return Negf(device, sufficient_basis(device, potential_tolerance), filling, tolerance, modes=modes)
 
     def contacts(self, drain: float) -> Contacts:
         """Fermi levels μ_S = 0 and μ_D = −e V_D."""
@@ -200,6 +200,27 @@ class Charge:
     @cached_property
     def _polarisation(self) -> Polarisation:
         return Polarisation.of(self.negf.basis, self.subbands, self.family, self.rank, self.line_density)
+
+    def left_out(self, potential: Floats) -> tuple[Floats, float]:
+        """Estimate what functions outside the basis would change at the `potential` solved, see `basis`.
+
+        Returns
+        -------
+        density : ndarray, (nx, cells)
+            δn, nm⁻³.
+        current : float
+            δI, A.
+        """
+        energy = potential_energy(self.negf.device.grid, potential)
+        density, current = torch.zeros_like(energy), 0.0
+        for family in torch.unique(self.family).tolist():
+            mine = self.family == family
+            change = left_out(self.negf.basis, family, self.subbands, self.rank[mine], energy)
+            lines = (self.chain_response.density[mine] @ change.levels[..., None])[..., 0]
+            density += torch.einsum("kx,kxc->xc", lines, self.shapes[mine])
+            density += torch.einsum("kx,kxc->xc", self.line_density[mine], change.shapes)
+            current += float((self.chain_response.current[mine] * change.levels).sum())
+        return self.on_grid(density), current
 
     def respond(self, change: Floats) -> tuple[Floats, float]:
         """Linear response to a change of potential.

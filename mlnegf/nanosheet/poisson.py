@@ -27,8 +27,8 @@ Density = Callable[[Floats], tuple[Floats, Floats]]
 """Maps a folded potential (nx, cells) to the electron density (nm⁻³) and its local derivative ∂n/∂φ ≥ 0."""
 
 
-def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
-    """Assemble the operator L and the gate coupling b on the folded grid.
+def laplacian(device: Device, slices: slice = slice(None)) -> tuple[sparse.csr_array, Floats]:
+    """Assemble the operator L and the gate coupling b on the folded grid, or on some `slices` of it by themselves.
 
     Returns
     -------
@@ -38,14 +38,15 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
         L φ = b for φ = 1 everywhere, nm.
     """
     grid = device.grid
-    index = np.arange(np.prod(grid.shape)).reshape(grid.shape)
-    sizes = np.full(len(grid.x), grid.dx), grid.dy, grid.dz
+    permittivity, gated = grid.permittivity[slices], grid.gated[slices]
+    index = np.arange(permittivity.size).reshape(permittivity.shape)
+    sizes = np.full(len(gated), grid.dx), grid.dy, grid.dz
     operator = sparse.csr_array((index.size,) * 2)
-    gate = np.zeros(grid.shape)
+    gate = np.zeros(index.shape)
     for axis, size in enumerate(sizes):
         thickness = size.reshape([-1 if place == axis else 1 for place in range(3)])
         face = np.prod(np.broadcast_arrays(*np.ix_(*sizes)), axis=0) / thickness
-        half = np.moveaxis(thickness / 2 / grid.permittivity, axis, 0)
+        half = np.moveaxis(thickness / 2 / permittivity, axis, 0)
         face = np.moveaxis(face, axis, 0)
         cells = np.moveaxis(index, axis, 0)
         conductance = (face[:-1] / (half[:-1] + half[1:])).ravel()
@@ -59,8 +60,8 @@ def laplacian(device: Device) -> tuple[sparse.csr_array, Floats]:
             surface = np.moveaxis(gate, axis, 0)
             surface[0] += (face / half)[0]
             surface[-1] += (face / half)[-1]
-    gate *= grid.gated[:, None, None]
-    fold = sparse.csr_array(sparse.kron(sparse.eye_array(len(grid.x)), grid.unfolding))
+    gate *= gated[:, None, None]
+    fold = sparse.csr_array(sparse.kron(sparse.eye_array(len(gated)), grid.unfolding))
     coupled = fold.T @ gate.ravel()
     return sparse.csr_array(fold.T @ operator @ fold + sparse.diags_array(coupled)), coupled
 
@@ -130,13 +131,13 @@ class Poisson:
     donors: Floats
 
     @staticmethod
-    def of(device: Device) -> "Poisson":
-        """Assemble the equation of a device."""
+    def of(device: Device, slices: slice = slice(None)) -> "Poisson":
+        """Assemble the equation of a device, or of some `slices` of it by themselves."""
         grid = device.grid
-        operator, gate = laplacian(device)
-        shape = (len(grid.x), len(grid.images))
+        operator, gate = laplacian(device, slices)
+        shape = (len(grid.x[slices]), len(grid.images))
         donors = np.zeros(shape)
-        donors[:, grid.doped_cells] = grid.donors[:, None]
+        donors[:, grid.doped_cells] = grid.donors[slices, None]
         volumes = np.broadcast_to(CHARGE_OVER_EPSILON0 * grid.volumes, shape)
         return Poisson(operator, gate.reshape(shape), np.array(volumes), donors)
 

@@ -86,7 +86,7 @@ class LocalFilling:
         points = np.cumsum(1 / np.maximum(1.0, away / 8))
         potential = np.interp(np.arange(points[0], points[-1] + 1), points, even)
 
-        shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * _states(section, kT)[family[filled]]
+        shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * line_states(section, kT)[family[filled]]
         values, slopes = fermi_integral((potential[:, None] - energies[filled]) / kT)
         return LocalFilling(potential, values @ shapes.T, slopes @ shapes.T / kT)
 
@@ -114,10 +114,12 @@ def hermite(
     return low + way * (low_slope + t * (bend + t * twist)), low_slope + t * (2 * bend + 3 * t * twist)
 
 
-def semiclassical_density(device: Device, section: Section, fermi_level: Floats) -> Density:
-    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV."""
+def semiclassical_density(
+    device: Device, section: Section, fermi_level: Floats, slices: slice = slice(None)
+) -> Density:
+    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV; or on some `slices` of it."""
     grid, kT = device.grid, device.thermal_energy
-    lift = fermi_level[:, None] - grid.band_edge
+    lift = fermi_level[:, None] - grid.band_edge[slices]
     table: LocalFilling | None = None
 
     def density(potential: Floats) -> tuple[Floats, Floats]:
@@ -140,7 +142,9 @@ def neutral_potential(device: Device, section: Section) -> float:
     wanted = device.donors * grid.volumes[grid.doped_cells].sum()
     subbands = [
         (functions.numpy() ** 2, energies.numpy(), states)
-        for functions, energies, states in zip(section.functions, section.energies, _states(section, kT), strict=True)
+        for functions, energies, states in zip(
+            section.functions, section.energies, line_states(section, kT), strict=True
+        )
     ]
 
     def excess(potential: float) -> float:
@@ -159,7 +163,7 @@ def neutral_potential(device: Device, section: Section) -> float:
     return float(brentq(excess, low, high, xtol=1e-13, rtol=1e-13))
 
 
-def _states(section: Section, kT: float) -> Floats:
+def line_states(section: Section, kT: float) -> Floats:
     """States per nm within kT of each family's band edges: g √(m kT/2πħ²), (F,)."""
     mass, electrons = section.mass_x.numpy(), 2 * section.degeneracy.numpy()
     return np.asarray(electrons * np.sqrt(mass * kT / (4 * np.pi * HBAR2_OVER_2M0)))

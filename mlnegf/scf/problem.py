@@ -18,6 +18,9 @@ from mlnegf.nanosheet.poisson import Density, Poisson, Screened
 from mlnegf.nanosheet.semiclassical import neutral_potential, quasi_fermi_level, semiclassical_density
 from mlnegf.scf.predictors import shifted_density
 
+CERTAIN = 1e-3
+"""Relative residual of the Krylov solver from which on a correction may certify."""
+
 
 @dataclass
 class Work:
@@ -52,15 +55,18 @@ class Correction:
     step : ndarray, (nx, cells)
         δ = −(∂R/∂φ)⁻¹ R, V.
     error : float
-        Estimated largest distance from the fixed point, V: ‖δ‖ + κ‖ρ‖ + 1.2 ‖δ‖²/kT, with ρ what the Krylov solver left
-        and κ ≥ 1 the observed ‖δ‖ over the preconditioned residual.
+        Estimated largest distance from the fixed point, V: ‖δ‖ + κ‖ρ‖ + 1.2 ‖δ‖²/kT + κ‖β‖, with ρ what the Krylov
+        solver left, κ ≥ 1 the observed ‖δ‖ over the preconditioned residual, and β the next.
+    basis_error : float
+        ‖β‖, V: what transverse functions left out of the basis would change; 0 in a correction too rough to certify.
     current_error : float
-        |∂I/∂φ · δ| / |I|.
+        |∂I/∂φ · δ| / |I|, and the same of β.
     """
 
     tolerance: float
     step: Floats
     error: float
+    basis_error: float
     current_error: float
 
 
@@ -72,6 +78,8 @@ class Problem:
     ----------
     gate, drain : float
         V, in the n-type picture, see `Device.mirror`.
+    tolerance : float
+        Of the potential, V, which the transverse basis is made for.
     work : Work
         Counts everything done through this problem.
     """
@@ -81,18 +89,19 @@ class Problem:
     drain: float
     filling: str = "sides"
     modes: str = "uncoupled"
+    tolerance: float = 1e-3
     work: Work = field(default_factory=Work)
     started: float = field(default_factory=time.perf_counter)
 
     @property
     def negf(self) -> Negf:
         """The NEGF solver."""
-        return _equations(self.device, self.filling, self.modes)[0]
+        return _equations(self.device, self.filling, self.modes, self.tolerance)[0]
 
     @property
     def poisson(self) -> Poisson:
         """Poisson's equation."""
-        return _equations(self.device, self.filling, self.modes)[1]
+        return _equations(self.device, self.filling, self.modes, self.tolerance)[1]
 
     @property
     def gate_potential(self) -> float:
@@ -147,8 +156,8 @@ def _require_finite(problem: Problem, values: Floats) -> None:
 
 
 @lru_cache(maxsize=4)
-def _equations(device: Device, filling: str, modes: str) -> tuple[Negf, Poisson]:
-    return Negf.of(device, filling, modes=modes), Poisson.of(device)
+def _equations(device: Device, filling: str, modes: str, tolerance: float) -> tuple[Negf, Poisson]:
+    return Negf.of(device, filling, modes=modes, potential_tolerance=tolerance), Poisson.of(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,9 +246,20 @@ class Point:
         size, left = abs(step).max(), abs(right - image).max()
         amplification = max(1.0, size / max(abs(right).max(), 1e-300))
         error = size + amplification * left + 1.2 * size**2 / self.problem.device.thermal_energy
-        relative = _relative(current, self.charge.current)
-        self.corrections.append(Correction(tolerance, step.reshape(self.potential.shape), float(error), relative))
+        basis_error, moved = self._left_out if tolerance <= CERTAIN else (0.0, 0.0)
+        error = float(error + amplification * basis_error)
+        relative = _relative(abs(current) + abs(moved), self.charge.current)
+        found = Correction(tolerance, step.reshape(self.potential.shape), error, basis_error, relative)
+        self.corrections.append(found)
         return self.corrections[-1]
+
+    @cached_property
+    def _left_out(self) -> tuple[float, float]:
+        """Change of potential (V) and of current (A) by transverse functions that the basis leaves out."""
+        density, current = self.charge.left_out(self.potential)
+        shift = self.screened.solve(-self.problem.poisson.source * density, 1e-2)
+        self.problem.work.poisson_solves += 1
+        return float(abs(shift).max()), current + self.charge.respond(shift)[1]
 
 
 def _relative(change: float, value: float) -> float:

@@ -145,7 +145,7 @@ def solve(
     if isinstance(scheme, str):
         _require(scheme in SCHEMES, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object")
         scheme = SCHEMES[scheme]
-    problem = Problem(device, device.mirror * float(gate), device.mirror * float(drain), filling, modes)
+    problem = Problem(device, device.mirror * float(gate), device.mirror * float(drain), filling, modes, tolerance)
     with _THREADS.limit(limits=1):
         run = _run(problem, as_guess(guess), scheme, Limits(tolerance, current_tolerance, max_solves, scheme.patience))
         return _solution(run)
@@ -284,8 +284,11 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
         )
     if (missed := max(charge.injected.unresolved, charge.single.unresolved)) > 0:
         yield f"the energy integral missed its tolerance {missed:.1g} times over"
-    if int(charge.rank.max()) + 1 == charge.negf.basis.energies.shape[1]:
-        yield "the highest transverse function is in use: the section is too large for the basis; charge is left out"
+    if (lost := point.correct(CERTIFICATE).basis_error) > 0.2 * point.problem.tolerance:
+        yield (
+            f"transverse functions left out of the basis would move the potential by {lost * 1e3:.2g} mV; a smaller "
+            "tolerance chooses a larger basis"
+        )
     if (overlap := charge.continuity) < 0.7:
         yield (
             f"a subband changes its shape within one step (overlap {overlap:.2f}): modes couple there, which uncoupled "
