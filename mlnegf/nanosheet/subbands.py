@@ -252,12 +252,11 @@ def solve_subbands(basis: TransverseBasis, energy: Tensor) -> Subbands:
         functions, levels = basis.family(family)
         matrices = project(functions, weighted)
         matrices.diagonal(dim1=-2, dim2=-1).add_(levels)
-        energies[family, :, :size], coefficients[family, :, :size, :size] = torch.linalg.eigh(matrices)
-    order = _follow(coefficients)
-    return Subbands(
-        energies=energies.gather(-1, order),
-        coefficients=coefficients.gather(-1, order[:, :, None, :].expand_as(coefficients)),
-    )
+        found, vectors = torch.linalg.eigh(matrices)
+        order = _follow(vectors)
+        energies[family, :, :size] = found.gather(-1, order)
+        coefficients[family, :, :size, :size] = vectors.gather(-1, order[:, None, :].expand_as(vectors))
+    return Subbands(energies, coefficients)
 
 
 def potential_energy(grid: Grid, potential: Floats) -> Tensor:
@@ -277,17 +276,16 @@ def project(functions: Tensor, energy: Tensor) -> Tensor:
 
 
 def _follow(coefficients: Tensor) -> Tensor:
-    """Rank of every followed subband in every slice, (F, nx, M), by the largest overlap of neighbours."""
-    overlaps = (coefficients[:, :-1].transpose(-1, -2) @ coefficients[:, 1:]).square().numpy()
-    families, steps, size, _ = overlaps.shape
+    """Rank of every followed subband of a family in every slice, (nx, M), by the largest overlap of neighbours."""
+    overlaps = (coefficients[:-1].mT @ coefficients[1:]).square().numpy()
+    steps, size, _ = overlaps.shape
     best = overlaps.argmax(-1)
-    order = np.empty((families, steps + 1, size), dtype=np.int64)
-    order[:, 0] = np.arange(size)
-    unclear = (np.sort(best, -1) != np.arange(size)).any(-1)
-    for family, step in np.argwhere(unclear):
-        best[family, step] = linear_sum_assignment(-overlaps[family, step])[1]
+    order = np.empty((steps + 1, size), dtype=np.int64)
+    order[0] = np.arange(size)
+    for step in np.flatnonzero((np.sort(best, -1) != np.arange(size)).any(-1)):
+        best[step] = linear_sum_assignment(-overlaps[step])[1]
     for step in range(steps):
-        order[:, step + 1] = np.take_along_axis(best[:, step], order[:, step], -1)
+        order[step + 1] = best[step, order[step]]
     return torch.from_numpy(order)
 
 
