@@ -1,4 +1,4 @@
-"""How time grows: with the length of the device, with its section, and of Poisson's equation with its nodes. One thread.
+"""How time grows: with the length of the device and its section, and of Poisson's equation with its nodes; one thread.
 
 python benchmarks/scaling.py --output book/results/scaling.json
 
@@ -97,7 +97,7 @@ def by_section(rounds: int, checkouts: list[Path]) -> dict[str, list[float]]:
         for _ in range(rounds):
             for checkout in checkouts:
                 threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-                found = subprocess.run(  # noqa: S603
+                found = subprocess.run(
                     [sys.executable, "-c", THREE_SOLVES, *map(str, section)],
                     env={**os.environ, **threads, "PYTHONPATH": str(checkout)}, cwd=checkout,
                     capture_output=True, text=True, check=True,

@@ -83,7 +83,7 @@ class LocalFilling:
         even = np.arange(levels[0] + _LOWEST * kT, highest + kT, kT / 10)
         place = np.searchsorted(levels, even).clip(1, len(levels) - 1)
         away = np.minimum(abs(even - levels[place - 1]), abs(even - levels[place])) / kT
-        points = np.cumsum(1 / np.maximum(1.0, away / 8))
+        points = np.cumsum(1 / np.maximum(1.0, away / 12))
         potential = np.interp(np.arange(points[0], points[-1] + 1), points, even)
 
         shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * line_states(section, kT)[family[filled]]
