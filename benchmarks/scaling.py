@@ -1,9 +1,14 @@
-"""How time grows: with the length of the device, and of Poisson's equation with its nodes. One thread.
+"""How time grows: with the length of the device and its section, and of Poisson's equation with its nodes; one thread.
 
 python benchmarks/scaling.py --output book/results/scaling.json
+
+With `--beside` another checkout of the project its sections are timed in turn with those of this one.
 """
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +24,17 @@ from mlnegf.scf.problem import Problem
 
 LENGTHS = (20.0, 40.0, 80.0, 160.0)
 SPACINGS = (0.87, 0.5, 0.29, 0.167)
+SECTIONS = ((6.0, 3.0), (9.0, 3.0), (12.0, 3.0), (12.0, 6.0))
+THREE_SOLVES = """
+import sys, time, torch, mlnegf
+torch.set_num_threads(1)
+width, thickness = map(float, sys.argv[1:])
+mlnegf.solve(mlnegf.Device(width=3.0, spacing=(0.5, 0.5, 0.5)), 0.55, 0.6, max_solves=1)
+device = mlnegf.Device(width=width, thickness=thickness)
+start = time.process_time()
+mlnegf.solve(device, 0.55, 0.6, max_solves=3)
+print(time.process_time() - start, int(device.grid.semiconductor.sum()))
+"""
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
@@ -69,15 +85,53 @@ def by_nodes(rounds: int) -> dict[str, list[float]]:
     return table
 
 
+def by_section(rounds: int, checkouts: list[Path]) -> dict[str, list[float]]:
+    """Seconds of three NEGF solves, start and set-up included, of 10 nm gates around larger and larger sections.
+
+    Each in a process of its own, that of one checkout after that of the other.
+    """
+    table: dict[str, list[float]] = {"cells": [], **{str(checkout): [] for checkout in checkouts}}
+    for section in SECTIONS:
+        times: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
+        cells = ""
+        for _ in range(rounds):
+            for checkout in checkouts:
+                threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+                found = subprocess.run(
+                    [sys.executable, "-c", THREE_SOLVES, *map(str, section)],
+                    env={**os.environ, **threads, "PYTHONPATH": str(checkout)}, cwd=checkout,
+                    capture_output=True, text=True, check=True,
+                )  # fmt: skip
+                elapsed, cells = found.stdout.split()
+                times[checkout].append(float(elapsed))
+        table["cells"].append(float(cells))
+        for checkout in checkouts:
+            table[str(checkout)].append(min(times[checkout]))
+    return table
+
+
 @click.command()
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path))
-def main(rounds: int, output: Path | None) -> None:
-    """Print both tables and their slopes."""
+@click.option("--beside", type=click.Path(path_type=Path, exists=True), help="Another checkout, timed on its sections.")
+@click.option("--only-sections", is_flag=True, help="Leave out lengths and nodes.")
+def main(rounds: int, output: Path | None, beside: Path | None, only_sections: bool) -> None:
+    """Print the tables and their slopes."""
     torch.set_num_threads(1)
     ThreadpoolController().limit(limits=1)
+    checkouts = [Path(mlnegf.__file__).parents[1], *([beside.resolve()] if beside else [])]
+    sections = by_section(rounds, checkouts)
+    for name, values in sections.items():
+        label = name if name == "cells" else "this" if name == str(checkouts[0]) else "beside"
+        print(f"{label:14}", "".join(f"{value:12.4g}" for value in values))
+    for checkout in checkouts:
+        print(f"{checkout.name:18} grows with power {slope(sections['cells'], sections[str(checkout)]):.2f} of cells")
+    if only_sections:
+        return
     lengths, nodes = by_length(rounds), by_nodes(rounds)
     slopes = {name: slope(lengths["length"], lengths[name]) for name in ("charge", "Newton step", "Poisson")}
+    seconds_here = sections[str(checkouts[0])]
+    slopes["sections"] = slope(sections["cells"], seconds_here)
     slopes["Poisson by nodes"] = slope(nodes["nodes"], nodes["seconds"])
     for table in (lengths, nodes):
         for name, values in table.items():
@@ -86,8 +140,12 @@ def main(rounds: int, output: Path | None) -> None:
     for name, value in slopes.items():
         print(f"{name:18} grows with power {value:.2f}")
     if output:
+        kept = {"cells": sections["cells"], "seconds": seconds_here}
         made = {"command": f"benchmarks/scaling.py --rounds {rounds}", "version": mlnegf.__version__}
-        output.write_text(json.dumps({**made, "lengths": lengths, "nodes": nodes, "slopes": slopes}, indent=1) + "\n")
+        output.write_text(
+            json.dumps({**made, "lengths": lengths, "nodes": nodes, "sections": kept, "slopes": slopes}, indent=1)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

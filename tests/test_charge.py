@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import mlnegf
 from mlnegf._common import Floats
 from mlnegf.nanosheet.charge import Charge, Negf
 from mlnegf.nanosheet.device import Device
@@ -87,3 +88,14 @@ def test_every_section_conducts(shape: str) -> None:
     assert charge.current > 0
     assert np.isfinite(charge.density).all()
     assert (charge.density >= 0).all()
+
+
+@pytest.mark.parametrize("kelvin", [4.0, 10.0])
+@pytest.mark.parametrize("bias", [(-0.5, 0.05), (-0.5, 0.5), (-1.0, 0.0), (0.0, 0.5)])
+def test_a_cold_and_empty_device_carries_nothing(kelvin: float, bias: tuple[float, float]) -> None:
+    """The gate has emptied source and drain: every edge lies hundreds of kT above the Fermi levels."""
+    device = Device(**{**SMALL, "temperature": kelvin, "doping": 1e18})  # type: ignore[arg-type]
+    solution = mlnegf.solve(device, *bias)
+    assert solution.converged
+    assert 0 <= solution.current < 1e-30
+    assert 0 <= solution.charge.max() < 1e-20

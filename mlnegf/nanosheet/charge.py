@@ -8,15 +8,16 @@ import numpy as np
 import torch
 
 from mlnegf._common import Floats
+from mlnegf.nanosheet.basis import left_out, sufficient_basis
 from mlnegf.nanosheet.coupled import CoupledCharge, coupled_charge
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.subbands import (
+    Polarisation,
     Subbands,
     TransverseBasis,
     cell_densities,
     potential_energy,
     solve_subbands,
-    transverse_basis,
 )
 from mlnegf.transport.chain_charge import ChainCharge
 from mlnegf.transport.chains import Chains, hopping_energy
@@ -55,11 +56,11 @@ class Negf:
         device: Device,
         filling: str = "edges",
         tolerance: float = 1e-6,
-        basis_size: int = 16,
         modes: str = "uncoupled",
+        potential_tolerance: float = 1e-3,
     ) -> "Negf":
-        """Build the solver of a device."""
-        return Negf(device, transverse_basis(device, basis_size), filling, tolerance, modes=modes)
+        """Build the solver of a device, with as many transverse functions as `potential_tolerance` (V) asks for."""
+        return Negf(device, sufficient_basis(device, potential_tolerance), filling, tolerance, modes=modes)
 
     def contacts(self, drain: float) -> Contacts:
         """Fermi levels μ_S = 0 and μ_D = −e V_D."""
@@ -101,19 +102,18 @@ class Negf:
         """Keep the fewest subbands that leave out less than `left_out` of the charge, by a bound on each."""
         energies = subbands.energies
         edges = energies[:, 0], energies[:, -1]
-        filled = torch.exp((contacts.source - edges[0]).clamp_max(0.0) / contacts.kT)
-        filled = torch.maximum(filled, torch.exp((contacts.drain - edges[1]).clamp_max(0.0) / contacts.kT))
+        filled = torch.maximum(contacts.source - edges[0], contacts.drain - edges[1]).clamp_max(0.0)
         well = energies.amin(1)
         binding = well < torch.minimum(*edges) - 1e-12
         level = torch.full_like(well, max(contacts.source, contacts.drain))
         if self.filling == "threshold":
             level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
-        filled = torch.maximum(
-            filled, torch.where(binding, torch.exp((level - well).clamp_max(0.0) / contacts.kT), 0.0)
-        )
-        share = (filled * (self.basis.degeneracy * self.basis.mass_x.sqrt())[:, None]).reshape(-1)
+        filled = torch.where(binding, torch.maximum(filled, (level - well).clamp_max(0.0)), filled)
+        # Logarithms: in a cold, empty device the occupations themselves are zero to the last digit.
+        states = (self.basis.degeneracy * self.basis.mass_x.sqrt()).log()[:, None]
+        share = torch.softmax((filled / contacts.kT + states).reshape(-1), 0)
         order = torch.argsort(share, descending=True)
-        rest = share[order].flip(0).cumsum(0).flip(0) / share.sum()
+        rest = share[order].flip(0).cumsum(0).flip(0)
         keep = torch.sort(order[rest > self.left_out]).values
         size = energies.shape[-1]
         dropped = rest[len(keep)] if len(keep) < len(rest) else torch.zeros(())
@@ -143,9 +143,8 @@ class Charge(Protocol):
     def dropped(self) -> float:
         """Bound on the share of charge in the subbands left out."""
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether the highest transverse function is in use, so that charge may be left out."""
+    def left_out(self, potential: Floats) -> tuple[Floats, float]:
+        """Change of density (nx, cells), nm⁻³, and of current, A, by functions outside the basis, see `basis`."""
 
     @property
     def continuity(self) -> float:
@@ -217,11 +216,6 @@ class UncoupledCharge:
         """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
         return np.asarray(np.maximum(self.shifted(np.zeros(1))[1][0], 0.0))
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether the highest transverse function is in use, so that charge may be left out."""
-        return int(self.rank.max()) + 1 == self.negf.basis.energies.shape[1]
-
     def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
         """Density with all levels lowered by `shifts` (J,), eV, and its derivative by them, both (J, nx, cells)."""
         values, slopes = (
@@ -231,33 +225,29 @@ class UncoupledCharge:
         return values, slopes
 
     @cached_property
-    def _polarisation(self) -> Tensor:
-        """Response of Σ_m N_m |ψ_m|² to U at fixed N_m, slice by slice, (nx, C, C), nm⁻³/eV.
+    def _polarisation(self) -> Polarisation:
+        return Polarisation.of(self.negf.basis, self.subbands, self.family, self.rank, self.line_density)
 
-        First-order perturbation of the wave functions; a pair of subbands enters by (N_m − N_n)/(E_m − E_n).
+    def left_out(self, potential: Floats) -> tuple[Floats, float]:
+        """Estimate what functions outside the basis would change at the `potential` solved, see `basis`.
+
+        Returns
+        -------
+        density : ndarray, (nx, cells)
+            δn, nm⁻³.
+        current : float
+            δI, A.
         """
-        basis, subbands = self.negf.basis, self.subbands
-        families, nx, size = subbands.energies.shape
-        density = torch.zeros(families, size, nx, dtype=subbands.energies.dtype)
-        density[self.family, self.rank] = self.line_density
-        density = density.transpose(1, 2)
-        cells = basis.functions.shape[1]
-        polarisation = torch.zeros(nx, cells, cells, dtype=density.dtype)
-        for family in range(families):
-            kept = self.rank[self.family == family]
-            if not len(kept):
-                continue
-            wave = basis.functions[family] @ subbands.coefficients[family]
-            # Every pair once: a kept subband with one dropped, or with a kept one of higher rank.
-            first, second = kept.repeat_interleave(size), torch.arange(size).repeat(len(kept))
-            once = ~torch.isin(second, kept) | (second > first)
-            first, second = first[once], second[once]
-            gap = subbands.energies[family][:, first] - subbands.energies[family][:, second]
-            change = density[family][:, first] - density[family][:, second]
-            weight = torch.where(gap.abs() > 1e-9, 2 * change / gap, 0.0)
-            pairs = wave[:, :, first] * wave[:, :, second]
-            polarisation += (pairs * weight[:, None, :]) @ pairs.transpose(1, 2)
-        return polarisation * basis.weights
+        energy = potential_energy(self.negf.device.grid, potential)
+        density, current = torch.zeros_like(energy), 0.0
+        for family in torch.unique(self.family).tolist():
+            mine = self.family == family
+            change = left_out(self.negf.basis, family, self.subbands, self.rank[mine], energy)
+            lines = (self.lines.response.density[mine] @ change.levels[..., None])[..., 0]
+            density += torch.einsum("kx,kxc->xc", lines, self.shapes[mine])
+            density += torch.einsum("kx,kxc->xc", self.line_density[mine], change.shapes)
+            current += float((self.lines.response.current[mine] * change.levels).sum())
+        return self._on_grid(density), current
 
     def respond(self, change: Floats) -> tuple[Floats, float]:
         """Linear response to a change of potential.
@@ -278,7 +268,7 @@ class UncoupledCharge:
         levels = torch.einsum("kxc,xc->kx", self.shapes, energy * self.negf.basis.weights)
         lines, current = self.lines.respond(levels)
         density = torch.einsum("kx,kxc->xc", lines, self.shapes)
-        density += (self._polarisation @ energy[..., None])[..., 0]
+        density += self._polarisation(energy)
         return self._on_grid(density), float(current.sum())
 
     def respond_transposed(self, density: Floats, current: float) -> Floats:
@@ -287,7 +277,7 @@ class UncoupledCharge:
         lines = torch.einsum("kxc,xc->kx", self.shapes, weight)
         levels = self.lines.respond_transposed(lines, torch.full((len(lines),), current, dtype=lines.dtype))
         energy = torch.einsum("kx,kxc->xc", levels, self.shapes) * self.negf.basis.weights
-        energy += (weight[:, None] @ self._polarisation)[:, 0]
+        energy += self._polarisation.transposed(weight)
         return self._on_grid(-energy)
 
     def _on_channel(self, values: Floats) -> Tensor:
@@ -348,10 +338,9 @@ class MixedCharge:
         """Of the uncoupled modes."""
         return self.uncoupled.dropped
 
-    @property
-    def exhausted(self) -> bool:
-        """Of the uncoupled modes."""
-        return self.uncoupled.exhausted
+    def left_out(self, potential: Floats) -> tuple[Floats, float]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.left_out(potential)
 
     def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
         """Return that of the uncoupled modes."""

@@ -39,10 +39,10 @@ def family_system(basis: TransverseBasis, energy: Tensor, spacing: float, family
     family : int
         Valley and mirror symmetry.
     """
-    functions = basis.functions[family : family + 1]
-    blocks = project(functions, functions, energy * basis.weights)[0]
+    functions, levels = basis.family(family)
+    blocks = project(functions, energy * basis.weights)
     t = float(HBAR2_OVER_2M0 / spacing**2 / basis.mass_x[family])
-    return _uniform(blocks + torch.diag(basis.energies[family] + 2 * t), t)
+    return _uniform(blocks + torch.diag(levels + 2 * t), t)
 
 
 def lattice_system(device: Device, valley: Valley, potential: Floats) -> System:
@@ -103,11 +103,12 @@ def coupled_charge(
     spacing : float
         Of the slices, nm.
     density_scale, tolerance : float
-        As in `injection.inject`.
+        As in `nonequilibrium_charge`.
     """
     density = torch.zeros_like(energy)
     current, error = 0.0, 0.0
-    for family, functions in enumerate(basis.functions):
+    for family in range(len(basis.sizes)):
+        functions, _ = basis.family(family)
         electrons = 2 * float(basis.degeneracy[family])
         scale = electrons / spacing
         filled = filled_states(

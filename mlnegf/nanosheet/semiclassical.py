@@ -5,15 +5,18 @@ parabolic one-dimensional band is g √(m kT/(2πħ²)) F_{−1/2}((μ − E)/kT
 that F(η) → e^η far below the band.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 from scipy.interpolate import CubicSpline
+from scipy.optimize import brentq
 
 from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Density
-from mlnegf.nanosheet.subbands import TransverseBasis
+from mlnegf.nanosheet.subbands import Section
 from mlnegf.units import HBAR2_OVER_2M0
 
 _LOWEST, _HIGHEST = -40.0, 120.0
@@ -51,26 +54,117 @@ def quasi_fermi_level(device: Device, drain: float) -> Floats:
     return np.asarray(-drain * fraction)
 
 
+@dataclass(frozen=True, eq=False)
+class LocalFilling:
+    """Density of each cell of a section and its derivative, tabulated over the local potential above the Fermi level.
+
+    Each of the C cells has one function of one variable, Σ_m g_m |ψ_m|² F_{−1/2}((η − E_m)/kT), however many subbands
+    there are. Between the points stands the cubic through values and derivatives; the points lie kT/10 apart around
+    each subband, where the function bends, and farther away from all.
+
+    Attributes
+    ----------
+    potential : ndarray, (G,)
+        eV.
+    values, slopes : ndarray, (G, C)
+        nm⁻³, and nm⁻³ per V.
+    """
+
+    potential: Floats
+    values: Floats
+    slopes: Floats
+
+    @staticmethod
+    def of(section: Section, kT: float, highest: float) -> "LocalFilling":
+        """Tabulate up to a potential `highest`, eV, all subbands that it fills."""
+        families = [np.full(len(energies), family) for family, energies in enumerate(section.energies)]
+        family, energies = np.concatenate(families), torch.cat(section.energies).numpy()
+        filled = energies < highest - _LOWEST * kT
+        levels = np.sort(energies[filled])
+        even = np.arange(levels[0] + _LOWEST * kT, highest + kT, kT / 10)
+        place = np.searchsorted(levels, even).clip(1, len(levels) - 1)
+        away = np.minimum(abs(even - levels[place - 1]), abs(even - levels[place])) / kT
+        points = np.cumsum(1 / np.maximum(1.0, away / 12))
+        potential = np.interp(np.arange(points[0], points[-1] + 1), points, even)
+
+        shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * line_states(section, kT)[family[filled]]
+        values, slopes = fermi_integral((potential[:, None] - energies[filled]) / kT)
+        return LocalFilling(potential, values @ shapes.T, slopes @ shapes.T / kT)
+
+    def __call__(self, potential: Floats) -> tuple[Floats, Floats]:
+        """Density (nm⁻³) and its derivative (per V) at local potentials (nx, C); constant below the table."""
+        potential = np.clip(potential, self.potential[0], self.potential[-1])
+        row = np.searchsorted(self.potential[1:-1], potential, side="right")
+        place = row * potential.shape[1] + np.arange(potential.shape[1])
+        low, high, low_slope, high_slope = (
+            table.ravel().take(place + shift)
+            for table in (self.values, self.slopes)
+            for shift in (0, potential.shape[1])
+        )
+        step = np.diff(self.potential)[row]
+        return hermite(potential - self.potential[row], step, low, high, low_slope, high_slope)
+
+
+def hermite(
+    way: Floats, step: Floats, low: Floats, high: Floats, low_slope: Floats, high_slope: Floats
+) -> tuple[Floats, Floats]:
+    """Cubic through values and derivatives at 0 and `step`, and its derivative, at 0 ≤ `way` ≤ `step`."""
+    t = way / step
+    rise = (high - low) / step
+    bend, twist = 3 * rise - 2 * low_slope - high_slope, low_slope + high_slope - 2 * rise
+    return low + way * (low_slope + t * (bend + t * twist)), low_slope + t * (2 * bend + 3 * t * twist)
+
+
 def semiclassical_density(
-    device: Device, basis: TransverseBasis, fermi_level: Floats, slices: slice = slice(None)
+    device: Device, section: Section, fermi_level: Floats, slices: slice = slice(None)
 ) -> Density:
     """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV; or on some `slices` of it."""
-    band_edge = device.grid.band_edge[slices]
     grid, kT = device.grid, device.thermal_energy
-    shapes = basis.functions.numpy() ** 2
-    energies = basis.energies.numpy()
-    states = 2 * basis.degeneracy.numpy() * np.sqrt(basis.mass_x.numpy() * kT / (4 * np.pi * HBAR2_OVER_2M0))
-    # Subbands far above the lowest hold nothing at any potential that the lowest one screens.
-    families, ranks = np.nonzero(energies < energies.min() + max(25 * kT, 0.5))
+    lift = fermi_level[:, None] - grid.band_edge[slices]
+    table: LocalFilling | None = None
 
     def density(potential: Floats) -> tuple[Floats, Floats]:
-        local = (potential[:, grid.channel_cells] - band_edge + fermi_level[:, None]) / kT
+        nonlocal table
+        local = potential[:, grid.channel_cells] + lift
+        if table is None or local.max() > table.potential[-1]:
+            # Subbands, and with them the table, as many as the filling needs.
+            table = LocalFilling.of(section, kT, float(local.max()) + 30 * kT)
         values, slope = np.zeros_like(potential), np.zeros_like(potential)
-        for family, rank in zip(families, ranks, strict=True):
-            filled, change = fermi_integral(local - energies[family, rank] / kT)
-            weight = states[family] * shapes[family, :, rank]
-            values[:, grid.channel_cells] += weight * filled
-            slope[:, grid.channel_cells] += weight * change / kT
+        values[:, grid.channel_cells], slope[:, grid.channel_cells] = table(local)
         return values, slope
 
     return density
+
+
+def neutral_potential(device: Device, section: Section) -> float:
+    """Uniform potential that makes the source's section neutral, V: there is one, however light the mass."""
+    grid, kT = device.grid, device.thermal_energy
+    cells = grid.volumes[grid.channel_cells]
+    wanted = device.donors * grid.volumes[grid.doped_cells].sum()
+    subbands = [
+        (functions.numpy() ** 2, energies.numpy(), states)
+        for functions, energies, states in zip(
+            section.functions, section.energies, line_states(section, kT), strict=True
+        )
+    ]
+
+    def excess(potential: float) -> float:
+        local = (potential - grid.band_edge[0][:, None]) / kT
+        filled = [
+            (states * shapes[:, few] * fermi_integral(local - energies[few] / kT)[0]).sum(1)
+            for shapes, energies, states in subbands
+            if (few := energies < potential - grid.band_edge[0].min() - _LOWEST * kT).any()
+        ]
+        return float(sum(filled) @ cells) / wanted - 1 if filled else -1.0
+
+    low = min(float(energies[0]) for energies in section.energies) + float(grid.band_edge[0].min()) + _LOWEST * kT
+    high = low + 60 * kT
+    while excess(high) < 0:
+        low, high = high, high + 0.5
+    return float(brentq(excess, low, high, xtol=1e-13, rtol=1e-13))
+
+
+def line_states(section: Section, kT: float) -> Floats:
+    """States per nm within kT of each family's band edges: g √(m kT/2πħ²), (F,)."""
+    mass, electrons = section.mass_x.numpy(), 2 * section.degeneracy.numpy()
+    return np.asarray(electrons * np.sqrt(mass * kT / (4 * np.pi * HBAR2_OVER_2M0)))

@@ -7,7 +7,7 @@ never mix, so levels of different families cross freely along x. Within a family
 slice by its overlap, not by its rank.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -25,15 +25,19 @@ from mlnegf.units import HBAR2_OVER_2M0
 Tensor = torch.Tensor
 
 
+PADDING = 1e4
+"""Energy of functions that are not there, eV: see `TransverseBasis`."""
+
+
 @dataclass(frozen=True, eq=False)
-class TransverseBasis:
-    """Eigenfunctions of the empty section, F families of M functions on C folded cells.
+class Section:
+    """All eigenfunctions of the empty section, F families of them, each with as many as its symmetry has.
 
     Attributes
     ----------
-    functions : Tensor, (F, C, M)
-        Normalised so that Σ_c `images`_c · area_c · functions² = 1, nm⁻¹.
-    energies : Tensor, (F, M)
+    functions : tuple of Tensor, F × (C, M_f)
+        On C folded cells, the lowest first, normalised so that Σ_c `weights`_c · functions² = 1, nm⁻¹.
+    energies : tuple of Tensor, F × (M_f,)
         eV above the band edge.
     weights : Tensor, (C,)
         Area each folded cell stands for, nm².
@@ -41,11 +45,67 @@ class TransverseBasis:
         Transport mass (m₀) and number of equivalent minima of the family's valley.
     """
 
-    functions: Tensor
-    energies: Tensor
+    functions: tuple[Tensor, ...]
+    energies: tuple[Tensor, ...]
     weights: Tensor
     mass_x: Tensor
     degeneracy: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TransverseBasis:
+    """The lowest eigenfunctions of the empty section, every family with a number of its own.
+
+    Families smaller than the largest are padded, to let them share arrays: with functions that are zero, at an energy
+    of `PADDING`, which no electron reaches.
+
+    Attributes
+    ----------
+    section : Section
+        Where they are taken from.
+    sizes : tuple of int, (F,)
+        Functions of each family.
+    functions : Tensor, (F, C, M)
+        As in `Section`.
+    energies : Tensor, (F, M)
+        eV above the band edge.
+    """
+
+    section: Section
+    sizes: tuple[int, ...]
+    functions: Tensor
+    energies: Tensor
+
+    @staticmethod
+    def of(section: Section, sizes: Sequence[int]) -> "TransverseBasis":
+        """Take the lowest `sizes` functions of each family, or all that it has."""
+        sizes = [min(size, len(energies)) for size, energies in zip(sizes, section.energies, strict=True)]
+        functions = torch.zeros(len(sizes), len(section.weights), max(sizes), dtype=torch.float64)
+        energies = torch.full((len(sizes), max(sizes)), PADDING, dtype=torch.float64)
+        for family, size in enumerate(sizes):
+            functions[family, :, :size] = section.functions[family][:, :size]
+            energies[family, :size] = section.energies[family][:size]
+        return TransverseBasis(section, tuple(sizes), functions, energies)
+
+    @property
+    def weights(self) -> Tensor:
+        """Area each folded cell stands for, nm², (C,)."""
+        return self.section.weights
+
+    @property
+    def mass_x(self) -> Tensor:
+        """Transport mass of each family, m₀, (F,)."""
+        return self.section.mass_x
+
+    @property
+    def degeneracy(self) -> Tensor:
+        """Equivalent minima of each family's valley, (F,)."""
+        return self.section.degeneracy
+
+    def family(self, index: int) -> tuple[Tensor, Tensor]:
+        """Functions (C, M_f) and energies (M_f,) of one family, without padding."""
+        size = self.sizes[index]
+        return self.functions[index, :, :size], self.energies[index, :size]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,34 +182,39 @@ def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
     return sparse.csr_array(upper + upper.T + sparse.diags_array(diagonal + grid.barrier[grid.occupied]))
 
 
-def transverse_basis(device: Device, size: int = 20) -> TransverseBasis:
-    """Build the basis: for every valley the lowest functions, `size` for each of four mirror symmetries.
-
-    The subspace converges fast because the potential is smooth on the scale of the highest function; the tests
-    compare it with the whole space.
-    """
+def empty_section(device: Device) -> Section:
+    """Solve the empty section: every valley in every mirror symmetry."""
     grid = device.grid
-    cells = grid.channel_cells
     area = grid.area[grid.occupied]
     symmetries = list(_symmetries(grid))
-    size = size * 4 // len(symmetries)
-    families: list[tuple[Floats, Floats, Valley]] = []
+    first_image = np.unique(grid.representative[grid.occupied], return_index=True)[1]
+    functions, energies, valleys = [], [], []
     for valley in device.valleys:
         operator = kinetic_operator(grid, valley)
         for symmetry in symmetries:
-            energies, vectors = np.linalg.eigh((symmetry.T @ operator @ symmetry).toarray())
-            full = symmetry @ vectors[:, :size] / np.sqrt(area)[:, None]
-            families.append((energies[:size], full, valley))
-    count = min(len(energies) for energies, _, _ in families)
-    first_image = np.unique(grid.representative[grid.occupied], return_index=True)[1]
-    weights = np.bincount(grid.representative[grid.occupied], weights=area)[cells]
-    return TransverseBasis(
-        functions=torch.tensor(np.stack([full[first_image, :count] for _, full, _ in families])),
-        energies=torch.tensor(np.stack([energies[:count] for energies, _, _ in families])),
+            levels, vectors = np.linalg.eigh((symmetry.T @ operator @ symmetry).toarray())
+            functions.append(torch.from_numpy((symmetry @ vectors / np.sqrt(area)[:, None])[first_image]))
+            energies.append(torch.from_numpy(levels))
+            valleys.append(valley)
+    weights = np.bincount(grid.representative[grid.occupied], weights=area)[grid.channel_cells]
+    return Section(
+        functions=tuple(functions),
+        energies=tuple(energies),
         weights=torch.tensor(weights),
-        mass_x=torch.tensor([valley.mass_x for *_, valley in families], dtype=torch.float64),
-        degeneracy=torch.tensor([valley.degeneracy for *_, valley in families], dtype=torch.float64),
+        mass_x=torch.tensor([valley.mass_x for valley in valleys], dtype=torch.float64),
+        degeneracy=torch.tensor([valley.degeneracy for valley in valleys], dtype=torch.float64),
     )
+
+
+def transverse_basis(device: Device, size: int = 20) -> TransverseBasis:
+    """Build a basis of given size: for every valley the lowest `size` functions for each of four mirror symmetries.
+
+    The subspace converges fast because the potential is smooth on the scale of the highest function; the tests
+    compare it with the whole space. `basis.sufficient_basis` chooses the sizes by what is left out.
+    """
+    section = empty_section(device)
+    symmetries = len(section.energies) // len(device.valleys)
+    return TransverseBasis.of(section, [size * 4 // symmetries] * len(section.energies))
 
 
 def _symmetries(grid: Grid) -> Iterator[sparse.csr_array]:
@@ -180,14 +245,18 @@ def solve_subbands(basis: TransverseBasis, energy: Tensor) -> Subbands:
     energy : Tensor, (nx, C)
         Potential energy on `grid.channel_cells`, eV; what `potential_energy` makes of a potential.
     """
-    matrices = project(basis.functions, basis.functions, energy * basis.weights)
-    matrices.diagonal(dim1=-2, dim2=-1).add_(basis.energies[:, None, :])
-    energies, coefficients = torch.linalg.eigh(matrices)
-    order = _follow(coefficients)
-    return Subbands(
-        energies=energies.gather(-1, order),
-        coefficients=coefficients.gather(-1, order[:, :, None, :].expand_as(coefficients)),
-    )
+    weighted = energy * basis.weights
+    energies = basis.energies[:, None, :].repeat(1, len(energy), 1)
+    coefficients = torch.eye(energies.shape[-1], dtype=energies.dtype).repeat(*energies.shape[:2], 1, 1)
+    for family, size in enumerate(basis.sizes):
+        functions, levels = basis.family(family)
+        matrices = project(functions, weighted)
+        matrices.diagonal(dim1=-2, dim2=-1).add_(levels)
+        found, vectors = torch.linalg.eigh(matrices)
+        order = _follow(vectors)
+        energies[family, :, :size] = found.gather(-1, order)
+        coefficients[family, :, :size, :size] = vectors.gather(-1, order[:, None, :].expand_as(vectors))
+    return Subbands(energies, coefficients)
 
 
 def potential_energy(grid: Grid, potential: Floats) -> Tensor:
@@ -195,28 +264,74 @@ def potential_energy(grid: Grid, potential: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(grid.band_edge - potential[:, grid.channel_cells]))
 
 
-def project(bra: Tensor, ket: Tensor, energy: Tensor) -> Tensor:
-    """Matrix elements Σ_c bra_cm energy_xc ket_cn: (F, C, M), (F, C, N), (nx, C) to (F, nx, M, N)."""
-    families, cells, m = bra.shape
-    pairs = bra[:, :, :, None] * ket[:, :, None, :]
-    return (energy @ pairs.reshape(families, cells, -1)).reshape(families, len(energy), m, ket.shape[-1])
+def project(functions: Tensor, energy: Tensor) -> Tensor:
+    """Matrix elements Σ_c f_cm energy_xc f_cn: functions (C, M), energy times area (nx, C), to (nx, M, M)."""
+    size = functions.shape[1]
+    row, column = torch.tril_indices(size, size)
+    elements = energy @ (functions[:, row] * functions[:, column])
+    matrices = torch.empty(len(energy), size, size, dtype=elements.dtype)
+    matrices[:, row, column] = elements
+    matrices[:, column, row] = elements
+    return matrices
 
 
 def _follow(coefficients: Tensor) -> Tensor:
-    """Rank of every followed subband in every slice, (F, nx, M), by the largest overlap of neighbours."""
-    overlaps = (coefficients[:, :-1].transpose(-1, -2) @ coefficients[:, 1:]).square().numpy()
-    families, steps, size, _ = overlaps.shape
+    """Rank of every followed subband of a family in every slice, (nx, M), by the largest overlap of neighbours."""
+    overlaps = (coefficients[:-1].mT @ coefficients[1:]).square().numpy()
+    steps, size, _ = overlaps.shape
     best = overlaps.argmax(-1)
-    order = np.empty((families, steps + 1, size), dtype=np.int64)
-    order[:, 0] = np.arange(size)
-    unclear = (np.sort(best, -1) != np.arange(size)).any(-1)
-    for family, step in np.argwhere(unclear):
-        best[family, step] = linear_sum_assignment(-overlaps[family, step])[1]
+    order = np.empty((steps + 1, size), dtype=np.int64)
+    order[0] = np.arange(size)
+    for step in np.flatnonzero((np.sort(best, -1) != np.arange(size)).any(-1)).tolist():
+        best[step] = linear_sum_assignment(-overlaps[step])[1]
     for step in range(steps):
-        order[:, step + 1] = np.take_along_axis(best[:, step], order[:, step], -1)
+        order[step + 1] = best[step, order[step]]
     return torch.from_numpy(order)
 
 
 def cell_densities(functions: Tensor, coefficients: Tensor) -> Tensor:
     """|ψ|² on the semiconductor's folded cells, (K, nx, C), nm⁻²; functions (K, C, M), coefficients (K, nx, M)."""
     return (coefficients @ functions.transpose(1, 2)).square()
+
+
+@dataclass(frozen=True, eq=False)
+class Polarisation:
+    """Response of Σ_m N_m |ψ_m|² to U at fixed N_m, slice by slice, by first-order perturbation of wave functions.
+
+    A pair of subbands of one family enters by ψ_m ψ_n 2 (N_m − N_n)/(E_m − E_n), where N_n = 0 unless n is kept. For
+    each family are held the kept waves (nx, K, C), the functions (C, M), the coefficients of all subbands (nx, M, M),
+    and these weights of kept with all (nx, K, M), 1/eV nm. No matrix between cells is formed.
+    """
+
+    families: tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
+    areas: Tensor
+
+    @staticmethod
+    def of(basis: TransverseBasis, subbands: Subbands, family: Tensor, rank: Tensor, lines: Tensor) -> "Polarisation":
+        """Prepare the response for kept subbands (K,) with `lines` (K, nx) electrons per nm."""
+        found = []
+        for index in torch.unique(family).tolist():
+            size, kept = basis.sizes[index], rank[family == index]
+            functions, coefficients = basis.family(index)[0], subbands.coefficients[index, :, :size, :size]
+            levels = subbands.energies[index, :, :size]
+            density = torch.zeros_like(levels)
+            density[:, kept] = lines[family == index].T
+            gap = levels[:, kept, None] - levels[:, None, :]
+            weight = torch.where(gap.abs() > 1e-9, 2 * (density[:, kept, None] - density[:, None, :]) / gap, 0.0)
+            weight[:, :, kept] /= 2  # such a pair comes twice
+            waves = (functions @ coefficients[:, :, kept]).transpose(1, 2)
+            found.append((waves, functions, coefficients, weight))
+        return Polarisation(tuple(found), basis.weights)
+
+    def __call__(self, energy: Tensor) -> Tensor:
+        """Change of the density, nm⁻³, by a change of U, eV; both (nx, C)."""
+        density = torch.zeros_like(energy)
+        weighted = (energy * self.areas)[:, None, :]
+        for waves, functions, coefficients, weight in self.families:
+            mixing = ((waves * weighted) @ functions) @ coefficients * weight
+            density += (waves * (mixing @ coefficients.mT @ functions.T)).sum(1)
+        return density
+
+    def transposed(self, weights: Tensor) -> Tensor:
+        """Apply the transpose to weights of the density (nx, C): the response is a symmetric kernel times the areas."""
+        return self(weights / self.areas) * self.areas

@@ -30,13 +30,21 @@ class Equations:
     ----------
     negf : Negf
     poisson : Poisson
+    tolerance : float
+        Of the potential, V, which the transverse basis is made for.
     """
 
     negf: Negf
     poisson: Poisson
+    tolerance: float = 1e-3
 
     @staticmethod
-    def of(device: "Device | Equations", filling: str | None = None, modes: str | None = None) -> "Equations":
+    def of(
+        device: "Device | Equations",
+        filling: str | None = None,
+        modes: str | None = None,
+        tolerance: float = 1e-3,
+    ) -> "Equations":
         """Make the equations of a device, or return those given.
 
         Parameters
@@ -45,6 +53,8 @@ class Equations:
             Rule of `bound_states.FILLINGS`; unless given that of `Negf`, for coupled modes the one they know.
         modes : str, optional
             "uncoupled", also unless given, or "coupled".
+        tolerance : float
+            Of the potential, V, which the transverse basis is made for; equations given keep theirs.
         """
         _require(
             isinstance(device, (Device, Equations)),
@@ -67,7 +77,8 @@ class Equations:
             words = f"{COUPLED_FILLING!r}, the one rule that coupled modes know, or none"
             _require(filling in (None, COUPLED_FILLING), "filling", filling, words)
             filling = COUPLED_FILLING
-        return Equations(Negf.of(device, filling or Negf.filling, modes=modes or "uncoupled"), Poisson.of(device))
+        negf = Negf.of(device, filling or Negf.filling, modes=modes or "uncoupled", potential_tolerance=tolerance)
+        return Equations(negf, Poisson.of(device), tolerance)
 
     @property
     def device(self) -> Device:
@@ -86,7 +97,9 @@ class Equations:
 
     def at(self, temperature: float) -> "Equations":
         """Return those of the device at another temperature, K; Poisson's equation is the same one."""
-        return replace(self, negf=Negf.of(self.device.at(temperature), self.filling, modes=self.modes))
+        device = self.device.at(temperature)
+        negf = Negf.of(device, self.filling, modes=self.modes, potential_tolerance=self.tolerance)
+        return replace(self, negf=negf)
 
     def filled(self, filling: str) -> "Equations":
         """Return those with bound states filled by another rule."""

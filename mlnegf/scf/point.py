@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mlnegf.scf.problem import Problem
 
 
+CERTAIN: Final = 1e-3
+"""Relative residual of the Krylov solver from which on a correction may certify."""
+
+
 @dataclass(frozen=True, eq=False)
 class Correction:
     """Solution of the linearised problem at a point: φ + δ solves R(φ + δ) = 0 to first order.
@@ -27,15 +31,18 @@ class Correction:
     step : ndarray, (nx, cells)
         δ = −(∂R/∂φ)⁻¹ R, V.
     error : float
-        Estimated largest distance from the fixed point, V: ‖δ‖ + κ‖ρ‖ + 1.2 ‖δ‖²/kT, with ρ what the Krylov solver left
-        and κ ≥ 1 the observed ‖δ‖ over the preconditioned residual.
+        Estimated largest distance from the fixed point, V: ‖δ‖ + κ‖ρ‖ + 1.2 ‖δ‖²/kT + κ‖β‖, with ρ what the Krylov
+        solver left, κ ≥ 1 the observed ‖δ‖ over the preconditioned residual, and β the next.
+    basis_error : float
+        ‖β‖, V: what transverse functions left out of the basis would change; 0 in a correction too rough to certify.
     current_error : float
-        |∂I/∂φ · δ| / |I|.
+        |∂I/∂φ · δ| / |I|, and the same of β.
     """
 
     tolerance: float
     step: Floats
     error: float
+    basis_error: float
     current_error: float
 
 
@@ -71,8 +78,7 @@ class Point:
     def defect(self) -> Floats:
         """−(screened operator)⁻¹ R: the residual in volts."""
         self.problem.work.poisson_solves += 1
-        poisson = self.problem.poisson
-        return poisson.screened(self.charge.slope, poisson.typical).solve(-self.residual, 1e-2)
+        return self.screened.solve(-self.residual, 1e-2)
 
     @property
     def distance(self) -> float:
@@ -126,9 +132,20 @@ class Point:
         size, left = abs(step).max(), abs(right - image).max()
         amplification = max(1.0, size / max(abs(right).max(), 1e-300))
         error = size + amplification * left + 1.2 * size**2 / self.problem.device.thermal_energy
-        relative = _relative(current, self.charge.current)
-        self.corrections.append(Correction(tolerance, step.reshape(self.potential.shape), float(error), relative))
-        return self.corrections[-1]
+        basis_error, moved = self._left_out if tolerance <= CERTAIN else (0.0, 0.0)
+        error = float(error + amplification * basis_error)
+        relative = _relative(abs(current) + abs(moved), self.charge.current)
+        found = Correction(tolerance, step.reshape(self.potential.shape), error, basis_error, relative)
+        self.corrections.append(found)
+        return found
+
+    @cached_property
+    def _left_out(self) -> tuple[float, float]:
+        """Change of potential (V) and of current (A) by transverse functions that the basis leaves out."""
+        density, current = self.charge.left_out(self.potential)
+        shift = self.screened.solve(-self.problem.poisson.source * density, 1e-2)
+        self.problem.work.poisson_solves += 1
+        return float(abs(shift).max()), current + self.charge.respond(shift)[1]
 
 
 def _relative(change: float, value: float) -> float:

@@ -14,7 +14,7 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Density, Poisson
-from mlnegf.nanosheet.semiclassical import quasi_fermi_level, semiclassical_density
+from mlnegf.nanosheet.semiclassical import neutral_potential, quasi_fermi_level, semiclassical_density
 from mlnegf.scf.equations import Equations, voltage
 from mlnegf.scf.point import Point, require_finite
 
@@ -77,14 +77,19 @@ class Problem:
 
     @staticmethod
     def of(
-        device: Device | Equations, gate: float, drain: float, filling: str | None = None, modes: str | None = None
+        device: Device | Equations,
+        gate: float,
+        drain: float,
+        filling: str | None = None,
+        modes: str | None = None,
+        tolerance: float = 1e-3,
     ) -> "Problem":
         """Pose the problem of a device, or of its equations, at its own gate and drain voltages, V.
 
         The rest is that of `Equations.of`.
         """
         started = time.perf_counter()
-        equations = Equations.of(device, filling, modes)
+        equations = Equations.of(device, filling, modes, tolerance)
         sign = equations.device.polarity_sign
         gate, drain = (sign * voltage(name, value, "solve") for name, value in (("gate", gate), ("drain", drain)))
         return Problem(equations, gate, drain, started=started)
@@ -176,25 +181,9 @@ class Problem:
     def semiclassical(self) -> Floats:
         """Potential with the charge of locally filled, undistorted subbands."""
         level = quasi_fermi_level(self.device, self.drain)
-        density = semiclassical_density(self.device, self.negf.basis, level)
+        density = semiclassical_density(self.device, self.negf.basis.section, level)
         return self.predicted(density, np.full(self.poisson.donors.shape, self.neutral_potential()), 1e-7)
 
     def neutral_potential(self) -> float:
         """Uniform potential that makes the source's section neutral, V."""
-        device = self.device
-        grid = device.grid
-        density = semiclassical_density(device, self.negf.basis, np.zeros(1), slice(1))
-        weight = grid.volumes[grid.channel_cells]
-        wanted = device.donors * grid.volumes[grid.doped_cells].sum()
-        low, high = -2.0, 5.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            values, _ = density(np.full((1, len(grid.images)), middle))
-            filled = values[0, grid.channel_cells] @ weight > wanted
-            low, high = (low, middle) if filled else (middle, high)
-        if not -1.9 < middle < 4.9:
-            raise ValueError(
-                f"Problem: the source of doping = {device.doping:.1e} cm⁻³ at {device.temperature} K is neutral at no "
-                "potential between −2 and 5 V; try a doping nearer to 1e20 or a higher temperature."
-            )
-        return middle
+        return neutral_potential(self.device, self.negf.basis.section)

@@ -146,7 +146,7 @@ def solve(
         For an argument out of range, naming it, its value and what to try.
     """
     limits, chosen, start = limits_of(tolerance, current_tolerance, max_solves), as_scheme(scheme), as_guess(guess)
-    problem = Problem.of(device, gate, drain, filling, modes)
+    problem = Problem.of(device, gate, drain, filling, modes, limits.tolerance)
     with THREADS.limit(limits=1):
         return _solution(_follow(problem, start, chosen, limits))
 
@@ -247,8 +247,11 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
         )
     if (missed := charge.lines.unresolved) > 0:
         yield f"the energy integral missed its tolerance {missed:.1g} times over"
-    if charge.exhausted:
-        yield "the highest transverse function is in use: the section is too large for the basis; charge is left out"
+    if (lost := point.correct(CERTIFICATE).basis_error) > 0.2 * point.problem.equations.tolerance:
+        yield (
+            f"transverse functions left out of the basis would move the potential by {lost * 1e3:.2g} mV; a smaller "
+            "tolerance chooses a larger basis"
+        )
     if (overlap := charge.continuity) < 0.7:
         yield (
             f"a subband changes its shape within one step (overlap {overlap:.2f}): modes couple there, which uncoupled "

@@ -58,7 +58,8 @@ def continuation(
         For each bias; `work` includes the biases inserted on the way. A bias that raises an error has the outcome
         "failed", and NaN for what was not found.
     """
-    equations, chosen = Equations.of(device, filling, modes), as_scheme(scheme)
+    chosen = as_scheme(scheme)
+    equations = Equations.of(device, filling, modes, tolerances.get("tolerance", 1e-3))
     before = {(solved.gate, solved.drain): solved for solved in known}
     solved: dict[tuple[int, int], Solved] = {}
     for column, drain in enumerate(drains):
@@ -193,7 +194,7 @@ def sweep(
     }
     follows = isinstance(guess, str) and guess in FOLLOWING
     start = guess if follows else as_guess(guess, FOLLOWING)
-    equations = Equations.of(device, filling, modes)
+    equations = Equations.of(device, filling, modes, tolerance)
     if isinstance(start, (GivenPotential, PreviousBias)):
         start_of(start, Problem.of(equations, gates[0], drains[0]))
     solutions = (

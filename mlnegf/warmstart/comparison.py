@@ -197,7 +197,7 @@ def judge(
     """Solve one case from several guesses by several schemes, one after the other in this process."""
     reference, known = case.solved(), named_guesses(weights)
     # What a device needs once, its operators and multigrid, is charged to none of them.
-    equations = Equations.of(case.device, FILLING)
+    equations = Equations.of(case.device, FILLING, tolerance=tolerance)
     Problem.of(equations, case.gate, case.drain).semiclassical()
     trials = []
     for guess, scheme in pairs:
