@@ -102,7 +102,10 @@ class Elimination:
             better = (trial_residual < residual)[:, None, None, None]
             solution = torch.where(better, trial, solution)
             left_over = torch.where(better, trial_left_over, left_over)
+            halved = trial_residual < residual / 2
             residual = torch.where(better[:, 0, 0, 0], trial_residual, residual)
+            if not bool((halved & (residual > goal)).any()):  # what is left is rounding
+                break
         # What a large solution rounds off is lost whether the residual shows it or not.
         return solution, torch.maximum(residual, 1e-16 * solution.abs().amax((1, 2, 3)) / size)
 
