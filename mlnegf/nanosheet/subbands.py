@@ -282,8 +282,8 @@ def _follow(coefficients: Tensor) -> Tensor:
     best = overlaps.argmax(-1)
     order = np.empty((steps + 1, size), dtype=np.int64)
     order[0] = np.arange(size)
-    for step in np.flatnonzero((np.sort(best, -1) != np.arange(size)).any(-1)):
-        best[step] = linear_sum_assignment(-overlaps[step])[1]
+    for unclear in np.flatnonzero((np.sort(best, -1) != np.arange(size)).any(-1)):
+        best[unclear] = linear_sum_assignment(-overlaps[unclear])[1]
     for step in range(steps):
         order[step + 1] = best[step, order[step]]
     return torch.from_numpy(order)
