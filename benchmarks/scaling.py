@@ -100,7 +100,7 @@ def by_section(rounds: int, checkouts: list[Path]) -> dict[str, list[float]]:
                 found = subprocess.run(
                     [sys.executable, "-c", THREE_SOLVES, *map(str, section)],
                     env={**os.environ, **threads, "PYTHONPATH": str(checkout)}, cwd=checkout,
-                    capture_output=True, text=True, check=True,
+                    stdout=subprocess.PIPE, text=True, check=True,
                 )  # fmt: skip
                 elapsed, cells = found.stdout.split()
                 times[checkout].append(float(elapsed))
