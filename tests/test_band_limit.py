@@ -32,18 +32,18 @@ def test_what_a_barrier_above_the_band_loses_is_told(height: float) -> None:
     natori = CONDUCTANCE_QUANTUM * KT * np.diff(np.log1p(np.exp((np.array([-0.1, 0.0]) - height) / KT)))[0]
     assert height - edge > 0.9 * float(4 * coarse.hopping)
     assert current(coarse, contacts) < 1e-2 * natori
-    limit = band_limit(coarse, contacts, 1.0)
+    limit = band_limit(coarse, contacts)
     cured = barrier(limit.spacing, height)
     assert limit.current > 1e2
     assert current(cured, contacts) == pytest.approx(natori, rel=0.1)
     assert limit.current == pytest.approx(current(cured, contacts) / current(coarse, contacts), rel=0.1)
-    assert band_limit(cured, contacts, 1.0).current < 0.02
+    assert band_limit(cured, contacts).current < 0.02
 
 
 def test_deep_in_the_band_nothing_is_asked() -> None:
     chains = barrier(0.25, 0.3)
     assert float((chains.onsite.max() - chains.onsite[0, 0]) / (4 * chains.hopping)) < NOTICEABLE
-    assert band_limit(chains, Contacts(0.0, -0.1, KT), 1.0).current == 0.0
+    assert band_limit(chains, Contacts(0.0, -0.1, KT)).current == 0.0
 
 
 def test_a_refined_chain_keeps_leads_length_and_mass() -> None:

@@ -54,7 +54,7 @@ def test_the_solution_counts_the_solve_that_was_read(solution: Solution) -> None
 
 
 def test_the_first_solve_is_that_of_the_start(solution: Solution, device: Device) -> None:
-    problem = Problem.of(device, *BIAS)
+    problem = Problem.of(device, *BIAS, tolerance=1e-5)
     start = problem.evaluate(Semiclassical()(problem).potential)
     assert solution.history[0].residual == pytest.approx(start.distance, rel=1e-6)
 

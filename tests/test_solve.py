@@ -358,3 +358,25 @@ def test_guesses_and_schemes_are_known_by_the_names_of_their_classes(device: Dev
     assert {"flat", "semiclassical", "learned"} <= set(GUESSES)
     assert GUESSES["learned"].default() is LearnedGuess.default(), "the shipped weights are loaded once"
     assert solve(device, 0.3, 0.2, guess="learned").converged
+
+
+def test_a_barrier_above_the_lattice_s_band_is_not_certified() -> None:
+    """The current over it is 2.3e-29 A; a lattice whose band ends below the barrier's top has 1e-20 of that."""
+    device = Device(
+        polarity="p",
+        gate_length=20.0,
+        width=3.0,
+        thickness=3.0,
+        doping=5e19,
+        source_length=12.0,
+        drain_length=12.0,
+        spacing=(0.5, 0.5, 0.5),
+    )
+    coarse = solve(device, 1.2, -0.1)
+    assert coarse.outcome is Outcome.coarse
+    assert coarse.current_error > 1e19
+    assert any("spacing[0] = 0.23 nm cures it" in warning for warning in coarse.warnings)
+    cured = solve(replace(device, spacing=(0.23, 0.5, 0.5)), 1.2, -0.1)
+    assert cured.converged
+    assert cured.current == pytest.approx(-2.31e-29, rel=0.05)
+    assert not any("cures it" in warning for warning in cured.warnings)

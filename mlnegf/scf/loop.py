@@ -28,6 +28,9 @@ class Outcome(Enum):
     unconverged = "all solves allowed are spent: try a nearer guess, scheme='auto' or more max_solves"
     stalled = "the residual fell no further: come from a nearby bias, with sweep"
     diverged = "there is no next potential: try a nearer guess or scheme='auto'"
+    coarse = (
+        "a barrier lies above the lattice's band, whose end cuts the current: take the spacing[0] that is warned of"
+    )
     failed = "this bias raised an error: mend what it says, or leave the bias out"
 
 

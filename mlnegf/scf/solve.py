@@ -18,6 +18,7 @@ from mlnegf.scf.loop import CERTIFICATE, Attempt, Iteration, Limits, Outcome, fr
 from mlnegf.scf.point import Point
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.schemes import Scheme, as_scheme
+from mlnegf.transport.band_limit import BandLimit, band_limit
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 _require = partial(require, caller="solve")
@@ -41,7 +42,7 @@ class Solution:
     error_estimate : float
         Estimated largest distance of the potential from the fixed point, V; see `problem.Correction`.
     current_error : float
-        Relative change of the current under the same correction.
+        Relative change of the current under the same correction, and what the end of the lattice's band costs.
     filling : str
         Rule by which bound states were filled.
     modes : str
@@ -85,8 +86,9 @@ class Solution:
         """One word, and one sentence that says why and what to try."""
         if self.outcome is Outcome.failed:
             return f"failed: {'; '.join(self.warnings)}"
+        share = f"{self.current_error:.1%}" if self.current_error < 10 else f"{self.current_error:.1g} times"
         found = (
-            f"estimated errors {self.error_estimate * 1e3:.2g} mV and {self.current_error:.1%} of the current "
+            f"estimated errors {self.error_estimate * 1e3:.2g} mV and {share} of the current "
             f"after {self.negf_solves} NEGF solves"
         )
         return f"{self.outcome.name}: {found}" + ("." if self.converged else f"; {self.outcome.value}.")
@@ -148,7 +150,7 @@ def solve(
     limits, chosen, start = limits_of(tolerance, current_tolerance, max_solves), as_scheme(scheme), as_guess(guess)
     problem = Problem.of(device, gate, drain, filling, modes, limits.tolerance)
     with THREADS.limit(limits=1):
-        return _solution(_follow(problem, start, chosen, limits))
+        return _solution(_follow(problem, start, chosen, limits), limits)
 
 
 def limits_of(tolerance: float, current_tolerance: float, max_solves: int) -> Limits:
@@ -192,24 +194,26 @@ def _follow(problem: Problem, guess: Callable[[Problem], Start], scheme: Scheme,
     return found
 
 
-def _solution(found: Attempt) -> Solution:
+def _solution(found: Attempt, limits: Limits) -> Solution:
     point, problem = found.point, found.point.problem
     correction = point.correct(CERTIFICATE)
+    lattice = band_limit(point.charge.lines.chains, point.charge.lines.contacts)
+    cut = found.converged and lattice.current > limits.current_tolerance
     gate, drain = problem.bias
     problem.work.seconds = time.perf_counter() - problem.started
     return Solution(
         device=problem.device,
         gate=gate,
         drain=drain,
-        outcome=found.outcome,
+        outcome=Outcome.coarse if cut else found.outcome,
         guess_used=found.guess_used,
         error_estimate=correction.error,
-        current_error=correction.current_error,
+        current_error=correction.current_error + lattice.current,
         filling=problem.equations.filling,
         modes=problem.equations.modes,
         work=problem.work,
         history=found.history,
-        warnings=(*found.notes, *_warnings(point)),
+        warnings=(*found.notes, *_warnings(point), *_of_lattice(lattice)),
         potential=problem.unfolded(point.potential),
         charge=problem.device.grid.unfold(point.charge.density) / PER_CUBIC_CENTIMETRE,
         current=problem.own(point.charge.current),
@@ -256,4 +260,13 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
         yield (
             f"a subband changes its shape within one step (overlap {overlap:.2f}): modes couple there, which uncoupled "
             "modes do not know, and the error estimate does not hold"
+        )
+
+
+def _of_lattice(lattice: BandLimit) -> Iterator[str]:
+    """Say what the end of the lattice's band costs, and what cures it."""
+    if lattice.current > 1e-3:
+        yield (
+            f"a barrier reaches into the upper part of the lattice's band or beyond: the current is off by "
+            f"{lattice.current:.2g} of itself; spacing[0] = {lattice.spacing:.2g} nm cures it"
         )

@@ -97,7 +97,13 @@ def _reach(
     direct = most if scheme.patience is None or not line or not halvings else (most + 1) // 2
     solution = _solve(equations, *bias, _from(line), scheme=scheme, max_solves=direct, **tolerances)
     left = most - solution.negf_solves
-    if solution.converged or solution.outcome is Outcome.failed or not line or not halvings or left < 2:
+    if (
+        solution.converged
+        or solution.outcome in (Outcome.failed, Outcome.coarse)
+        or not line
+        or not halvings
+        or left < 2
+    ):
         return solution
     middle = (bias[0] + line[-1].gate) / 2, (bias[1] + line[-1].drain) / 2
     half = _reach(equations, middle, line, scheme, left // 2, tolerances, halvings - 1)

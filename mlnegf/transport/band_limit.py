@@ -36,8 +36,8 @@ class BandLimit:
     spacing: float
 
 
-def band_limit(chains: Chains, contacts: Contacts, density_scale: float) -> BandLimit:
-    """Compare the current with that of the same subbands on a finer chain; arguments as in `nonequilibrium_charge`."""
+def band_limit(chains: Chains, contacts: Contacts) -> BandLimit:
+    """Compare the current with that of the same subbands on a finer chain."""
     height = chains.onsite.max(1).values - torch.minimum(*chains.edges)
     part = float((height / (4 * chains.hopping)).max())
     spacing = chains.spacing * (NOTICEABLE / max(part, NOTICEABLE)) ** 0.5
@@ -45,7 +45,7 @@ def band_limit(chains: Chains, contacts: Contacts, density_scale: float) -> Band
         return BandLimit(0.0, spacing)
     factor = int(np.ceil(chains.spacing / spacing))
     coarse, fine = (
-        abs(float(nonequilibrium_charge(some, contacts, density_scale).current.sum()))
+        abs(float(nonequilibrium_charge(some, contacts, density_scale=1.0).current.sum()))
         for some in (chains, refined(chains, factor))
     )
     smaller = max(min(coarse, fine), 1e-300)
