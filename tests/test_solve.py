@@ -341,8 +341,8 @@ def test_without_a_rule_coupled_modes_use_the_one_they_know(device: Device) -> N
 
 
 def test_an_outcome_carries_its_advice(references: dict[tuple[float, float], Solution]) -> None:
-    assert list(Outcome.__members__) == ["converged", "unconverged", "stalled", "diverged", "failed"]
-    assert len(set(Outcome)) == 5, "two with the same advice would be one"
+    assert list(Outcome.__members__) == ["converged", "unconverged", "stalled", "diverged", "coarse", "failed"]
+    assert len(set(Outcome)) == 6, "two with the same advice would be one"
     for outcome in set(Outcome) - {Outcome.converged, Outcome.failed}:
         found = replace(references[0.3, 0.5], outcome=outcome)
         assert found.status.startswith(f"{outcome.name}: estimated errors ")
