@@ -222,6 +222,7 @@ def store(path: Path, output: Path) -> None:
 
 @click.command()
 @click.option("--cases", default=300, show_default=True)
+@click.option("--only", default="", help="comma-separated indices of the cases, instead of all")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--spacing", default=0.5, show_default=True, help="across, nm")
 @click.option("--schemes", default="auto", show_default=True, help="run cold")
@@ -233,6 +234,7 @@ def store(path: Path, output: Path) -> None:
 @click.option("--store", "stored", type=click.Path(path_type=Path), help="write table and cases for the book")
 def main(
     cases: int,
+    only: str,
     seed: int,
     spacing: float,
     schemes: str,
@@ -255,7 +257,8 @@ def main(
             ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
             output.open("a") as file,
         ):
-            wanted = [index for index in range(cases) if index not in done]
+            chosen = map(int, only.split(",")) if only else range(cases)
+            wanted = [index for index in chosen if index not in done]
             work = case if references else cold
             jobs = [pool.submit(work, seed, index, spacing, wanted_schemes(index)) for index in wanted]
             for job in tqdm(as_completed(jobs), total=len(jobs), unit="case"):
