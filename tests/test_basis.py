@@ -91,7 +91,7 @@ def test_the_basis_of_a_wide_sheet_errs_by_a_small_share_of_the_tolerance(
 @pytest.mark.parametrize("size", [24, 36])
 def test_what_is_left_out_is_known(wide: tuple[Problem, Floats, Charge], size: int) -> None:
     problem, potential, whole = wide
-    charge = Negf(WIDE, TransverseBasis.of(whole.negf.basis.section, [size] * 12))(potential, 0.05)
+    charge = Negf(WIDE, TransverseBasis.of(whole.basis.section, [size] * 12))(potential, 0.05)
     density, current = charge.left_out(potential)
     error = moved(problem, whole, charge.density - whole.density)
     assert moved(problem, whole, density) == pytest.approx(error, rel=0.35)

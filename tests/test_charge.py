@@ -66,7 +66,7 @@ def test_the_charge_left_out_is_below_its_promise() -> None:
 
 def test_charge_is_electrons_in_the_silicon_only() -> None:
     charge = solve(0.3)
-    grid = charge.negf.device.grid
+    grid = charge.device.grid
     outside = np.setdiff1d(np.arange(len(grid.images)), grid.channel_cells)
     assert (charge.density[:, outside] == 0).all()
     lines = (charge.density * grid.volumes).sum(axis=1) / grid.dx
@@ -75,8 +75,8 @@ def test_charge_is_electrons_in_the_silicon_only() -> None:
 
 def test_the_slope_is_that_of_a_rigid_shift() -> None:
     charge, step = solve(0.0), 1e-4
-    device = charge.negf.device
-    shifted = [charge.negf(potential(device, 0.35, 0.0) + sign * step, 0.0) for sign in (1, -1)]
+    device = charge.device
+    shifted = [Negf.of(device, "threshold")(potential(device, 0.35, 0.0) + sign * step, 0.0) for sign in (1, -1)]
     # All levels fall by the step while the Fermi levels stay; states that only exist between the edges move too.
     exact = (shifted[0].density - shifted[1].density) / (2 * step)
     assert abs(charge.slope - exact).max() < 0.02 * exact.max()

@@ -4,21 +4,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from mlnegf._common import Floats
-from mlnegf.nanosheet.basis import left_out, sufficient_basis
-from mlnegf.nanosheet.coupled import CoupledCharge, coupled_charge
+from mlnegf.nanosheet.basis import sufficient_basis
+from mlnegf.nanosheet.coupled import MixedCharge, coupled_charge
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.subbands import (
-    Polarisation,
     Subbands,
     TransverseBasis,
-    cell_densities,
     potential_energy,
     solve_subbands,
 )
+from mlnegf.nanosheet.uncoupled import UncoupledCharge
 from mlnegf.transport.chain_charge import ChainCharge
 from mlnegf.transport.chains import Chains, hopping_energy
 from mlnegf.transport.contacts import Contacts
@@ -82,7 +80,7 @@ class Negf:
         )
         scale = self.device.donors * float(self.basis.weights.sum())
         lines = ChainCharge.of(chains, contacts, scale, self.tolerance, self.filling)
-        uncoupled = UncoupledCharge(self, subbands, family, rank, lines, dropped)
+        uncoupled = UncoupledCharge(self.device, self.basis, subbands, family, rank, lines, dropped)
         if self.modes == "uncoupled":
             return uncoupled
         mixed = coupled_charge(self.basis, energy, self.device.grid.dx, contacts, scale, self.tolerance)
@@ -158,198 +156,3 @@ class Charge(Protocol):
 
     def respond_transposed(self, density: Floats, current: float) -> Floats:
         """Apply the transpose of `respond` to weights of δn (nx, cells) and of δI: the gradient by φ, (nx, cells)."""
-
-
-@dataclass(frozen=True, eq=False)
-class UncoupledCharge:
-    """Charge of subbands that do not mix along x.
-
-    Attributes
-    ----------
-    subbands : Subbands
-        All subbands of all slices.
-    family, rank : int64 Tensor, (K,)
-        The kept ones.
-    lines : ChainCharge
-        Their transport problems, solved.
-    dropped : float
-        See `Charge`.
-    """
-
-    negf: Negf
-    subbands: Subbands
-    family: Tensor
-    rank: Tensor
-    lines: ChainCharge
-    dropped: float
-
-    @cached_property
-    def line_density(self) -> Tensor:
-        """Electrons per nm in every kept subband, (K, nx)."""
-        return self.lines.density
-
-    @cached_property
-    def shapes(self) -> Tensor:
-        """|ψ|² of the kept subbands on the semiconductor's folded cells, (K, nx, C), nm⁻²."""
-        basis, coefficients = self.negf.basis, self.subbands.coefficients[self.family, :, :, self.rank]
-        return cell_densities(basis.functions[self.family], coefficients)
-
-    @cached_property
-    def density(self) -> Floats:
-        """Electron density, see `Charge`."""
-        # Below the error of the energy integrals nothing is known, not even the sign.
-        return self._on_grid(torch.einsum("kx,kxc->xc", self.line_density, self.shapes).clamp_min(0.0))
-
-    @property
-    def continuity(self) -> float:
-        """Least overlap of a kept subband with itself in the next slice; near 1 where modes do not couple."""
-        coefficients = self.subbands.coefficients[self.family, :, :, self.rank]
-        return float((coefficients[:, :-1] * coefficients[:, 1:]).sum(-1).square().min())
-
-    @property
-    def current(self) -> float:
-        """Drain current, A."""
-        return float(self.lines.current.sum())
-
-    @cached_property
-    def slope(self) -> Floats:
-        """∂n/∂φ as if every cell's states moved rigidly, (nx, cells), nm⁻³/V; positive."""
-        return np.asarray(np.maximum(self.shifted(np.zeros(1))[1][0], 0.0))
-
-    def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
-        """Density with all levels lowered by `shifts` (J,), eV, and its derivative by them, both (J, nx, cells)."""
-        values, slopes = (
-            np.stack([self._on_grid(torch.einsum("kx,kxc->xc", line, self.shapes)) for line in lines])
-            for lines in self.lines.shifted(torch.as_tensor(shifts))
-        )
-        return values, slopes
-
-    @cached_property
-    def _polarisation(self) -> Polarisation:
-        return Polarisation.of(self.negf.basis, self.subbands, self.family, self.rank, self.line_density)
-
-    def left_out(self, potential: Floats) -> tuple[Floats, float]:
-        """Estimate what functions outside the basis would change at the `potential` solved, see `basis`.
-
-        Returns
-        -------
-        density : ndarray, (nx, cells)
-            δn, nm⁻³.
-        current : float
-            δI, A.
-        """
-        energy = potential_energy(self.negf.device.grid, potential)
-        density, current = torch.zeros_like(energy), 0.0
-        for family in torch.unique(self.family).tolist():
-            mine = self.family == family
-            change = left_out(self.negf.basis, family, self.subbands, self.rank[mine], energy)
-            lines = (self.lines.response.density[mine] @ change.levels[..., None])[..., 0]
-            density += torch.einsum("kx,kxc->xc", lines, self.shapes[mine])
-            density += torch.einsum("kx,kxc->xc", self.line_density[mine], change.shapes)
-            current += float((self.lines.response.current[mine] * change.levels).sum())
-        return self._on_grid(density), current
-
-    def respond(self, change: Floats) -> tuple[Floats, float]:
-        """Linear response to a change of potential.
-
-        Parameters
-        ----------
-        change : ndarray, (nx, cells)
-            δφ on the folded grid, V.
-
-        Returns
-        -------
-        density : ndarray, (nx, cells)
-            δn, nm⁻³.
-        current : float
-            δI, A.
-        """
-        energy = -self._on_channel(change)
-        levels = torch.einsum("kxc,xc->kx", self.shapes, energy * self.negf.basis.weights)
-        lines, current = self.lines.respond(levels)
-        density = torch.einsum("kx,kxc->xc", lines, self.shapes)
-        density += self._polarisation(energy)
-        return self._on_grid(density), float(current.sum())
-
-    def respond_transposed(self, density: Floats, current: float) -> Floats:
-        """Apply the transpose of `respond`; see `Charge`."""
-        weight = self._on_channel(density)
-        lines = torch.einsum("kxc,xc->kx", self.shapes, weight)
-        levels = self.lines.respond_transposed(lines, torch.full((len(lines),), current, dtype=lines.dtype))
-        energy = torch.einsum("kx,kxc->xc", levels, self.shapes) * self.negf.basis.weights
-        energy += self._polarisation.transposed(weight)
-        return self._on_grid(-energy)
-
-    def _on_channel(self, values: Floats) -> Tensor:
-        """Values (nx, cells) of the folded grid on `grid.channel_cells`, (nx, C)."""
-        return torch.from_numpy(np.ascontiguousarray(values[:, self.negf.device.grid.channel_cells]))
-
-    def _on_grid(self, values: Tensor) -> Floats:
-        """Lay values (nx, C) of `grid.channel_cells` on the folded grid, zero elsewhere: (nx, cells)."""
-        grid = self.negf.device.grid
-        folded = np.zeros((len(grid.x), len(grid.images)))
-        folded[:, grid.channel_cells] = values.numpy()
-        return folded
-
-
-@dataclass(frozen=True, eq=False)
-class MixedCharge:
-    """Charge and current of coupled modes; slope and response are those of the uncoupled ones at the same potential.
-
-    So Newton's method becomes a quasi-Newton method, whose linear problem is wrong by as much as the coupling matters:
-    it takes a solve or two more, and the estimated error is good to that share of itself.
-
-    Attributes
-    ----------
-    uncoupled : UncoupledCharge
-    coupled : CoupledCharge
-    """
-
-    uncoupled: UncoupledCharge
-    coupled: CoupledCharge
-
-    @cached_property
-    def density(self) -> Floats:
-        """Electron density, see `Charge`."""
-        return self.uncoupled._on_grid(self.coupled.density.clamp_min(0.0))
-
-    @property
-    def current(self) -> float:
-        """Drain current, A."""
-        return self.coupled.current
-
-    @property
-    def continuity(self) -> float:
-        """Modes may mix: 1."""
-        return 1.0
-
-    @property
-    def lines(self) -> ChainCharge:
-        """Of the uncoupled modes."""
-        return self.uncoupled.lines
-
-    @property
-    def slope(self) -> Floats:
-        """Of the uncoupled modes."""
-        return self.uncoupled.slope
-
-    @property
-    def dropped(self) -> float:
-        """Of the uncoupled modes."""
-        return self.uncoupled.dropped
-
-    def left_out(self, potential: Floats) -> tuple[Floats, float]:
-        """Return that of the uncoupled modes."""
-        return self.uncoupled.left_out(potential)
-
-    def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
-        """Return that of the uncoupled modes."""
-        return self.uncoupled.shifted(shifts)
-
-    def respond(self, change: Floats) -> tuple[Floats, float]:
-        """Return that of the uncoupled modes."""
-        return self.uncoupled.respond(change)
-
-    def respond_transposed(self, density: Floats, current: float) -> Floats:
-        """Return that of the uncoupled modes."""
-        return self.uncoupled.respond_transposed(density, current)

@@ -9,6 +9,7 @@ with the lower edge, which is the rule `threshold` of `bound_states`; coupled mo
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from scipy.sparse import csr_array
@@ -17,7 +18,9 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.materials import Valley
 from mlnegf.nanosheet.subbands import TransverseBasis, kinetic_operator, project
+from mlnegf.nanosheet.uncoupled import UncoupledCharge
 from mlnegf.transport.blocks import System
+from mlnegf.transport.chain_charge import ChainCharge
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.density import filled_states
 from mlnegf.transport.leads import Lead
@@ -118,3 +121,66 @@ def coupled_charge(
         current += electrons / 2 * filled.current
         error += scale * filled.quadrature_error
     return CoupledCharge(density, current, error)
+
+
+@dataclass(frozen=True, eq=False)
+class MixedCharge:
+    """Charge and current of coupled modes; slope and response are those of the uncoupled ones at the same potential.
+
+    So Newton's method becomes a quasi-Newton method, whose linear problem is wrong by as much as the coupling matters:
+    it takes a solve or two more, and the estimated error is good to that share of itself.
+
+    Attributes
+    ----------
+    uncoupled : UncoupledCharge
+    coupled : CoupledCharge
+    """
+
+    uncoupled: UncoupledCharge
+    coupled: CoupledCharge
+
+    @cached_property
+    def density(self) -> Floats:
+        """Electron density, see `charge.Charge`."""
+        return self.uncoupled.on_grid(self.coupled.density.clamp_min(0.0))
+
+    @property
+    def current(self) -> float:
+        """Drain current, A."""
+        return self.coupled.current
+
+    @property
+    def continuity(self) -> float:
+        """Modes may mix: 1."""
+        return 1.0
+
+    @property
+    def lines(self) -> ChainCharge:
+        """Of the uncoupled modes."""
+        return self.uncoupled.lines
+
+    @property
+    def slope(self) -> Floats:
+        """Of the uncoupled modes."""
+        return self.uncoupled.slope
+
+    @property
+    def dropped(self) -> float:
+        """Of the uncoupled modes."""
+        return self.uncoupled.dropped
+
+    def left_out(self, potential: Floats) -> tuple[Floats, float]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.left_out(potential)
+
+    def shifted(self, shifts: Floats) -> tuple[Floats, Floats]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.shifted(shifts)
+
+    def respond(self, change: Floats) -> tuple[Floats, float]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.respond(change)
+
+    def respond_transposed(self, density: Floats, current: float) -> Floats:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.respond_transposed(density, current)
