@@ -55,8 +55,9 @@ class Variant:
     """A kind of thing that comes in named variants: a loss, a network, a guess, a scheme, a material, a section.
 
     A base class derives from `Variant` directly and thereby gets a registry of its own, `variants`. A variant says its
-    name where it is defined, ``class Mine(Base, name="mine")``, and is known by it from then on; without a name it is
-    known by nobody. There is no list to edit.
+    name where it is defined, ``class Mine(Base, name="mine")``, and is known by it from then on, wherever its module is
+    imported; without a name of its own it has none. A name can be given once; defining the same class again, as a
+    notebook does, replaces it.
     """
 
     name: ClassVar[str] = ""
@@ -67,6 +68,9 @@ class Variant:
         super().__init_subclass__(**others)
         if Variant in cls.__bases__:
             cls.variants = {}
+        cls.name = name
         if name:
-            cls.name = name
+            other = cls.variants.get(name, cls)
+            same = (other.__module__, other.__qualname__) == (cls.__module__, cls.__qualname__)
+            require(same, "name", name, f"one that {other.__qualname__} does not have", cls.__name__)
             cls.variants[name] = cls

@@ -76,7 +76,7 @@ from_file = click.option(
     "--device",
     "file",
     type=click.Path(exists=True, dir_okay=False),
-    help="TOML or JSON file of the device's parameters; options given as well win",
+    help="TOML or JSON file of the device's parameters; options of single parameters, where there are any, win",
 )
 
 

@@ -90,6 +90,12 @@ def test_a_variant_is_known_by_the_name_it_gives_itself() -> None:
     class Unnamed(Round):
         """Known by nobody."""
 
+    with pytest.raises(ValueError, match=r"Oval: name = 'round', expected one that .*Round does not have"):
+
+        class Oval(Shape, name="round"):
+            """A name is given once."""
+
+    assert Unnamed.name == ""
     assert Shape.variants == {"round": Round}
     assert Other.variants == {}
     assert Round.name == "round"

@@ -90,7 +90,7 @@ def test_an_unknown_network_is_named(tmp_path: Path, register: None) -> None:
 
     save(tmp_path / "weights", Fleeting(**COUNTS), CARD)
     del NETWORKS["fleeting"]
-    with pytest.raises(ValueError, match=r"network 'fleeting', expected one of \['plain.*import the module"):
+    with pytest.raises(ValueError, match=r"network 'fleeting', expected one of \[.*'plain.*import the module"):
         load(tmp_path / "weights")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mlnegf.learning.losses import LOSSES
-from mlnegf.learning.networks import NETWORKS, load, save
+from mlnegf.learning.networks import NETWORKS, SliceAutoencoder, load, save
 from mlnegf.learning.training import evaluate, schedule
 from mlnegf.nanosheet.device import Device
 from mlnegf.warmstart.objective import Example, Objective, Settings, potential_error, train
@@ -174,7 +174,7 @@ def test_progress_is_drawn_only_when_wanted(capfd: pytest.CaptureFixture[str]) -
         ({"epochs": 0}, "epochs = 0, expected at least 1"),
         ({"learning_rate": 0.0}, "learning_rate = 0.0"),
         ({"potential_weight": -1.0}, "potential_weight = -1.0"),
-        ({"loss": "nonesuch"}, r"loss = 'nonesuch', expected one of \['logarithmic'"),
+        ({"loss": "nonesuch"}, r"loss = 'nonesuch', expected one of \[.*'logarithmic'"),
         ({"network": "nonesuch"}, r"network = 'nonesuch', expected one of \["),
     ],
 )
@@ -199,3 +199,22 @@ def test_networks_are_chosen_by_name() -> None:
     for name in sorted(NETWORKS):
         trained = train(TRAINING[:1], VALIDATION[:1], replace(SHORT, epochs=1, network=name), progress=False)
         assert trained.model.name == name
+
+
+def test_a_network_is_looked_at_before_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(SliceAutoencoder, name="forgetful"):
+        def __init__(self, **counts: int) -> None:
+            super().__init__(**counts)
+            del self.config
+
+    class Single(SliceAutoencoder, name="single"):
+        def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+            return super().forward(features, conditions)[:, :1]
+
+    try:
+        with pytest.raises(ValueError, match=r"network = 'forgetful', expected one that sets self.config"):
+            train(TRAINING[:1], VALIDATION[:1], replace(SHORT, network="forgetful"), progress=False)
+        with pytest.raises(ValueError, match=r"network = 'single', expected outputs of shape .* not \(12, 1, 24, 24\)"):
+            train(TRAINING[:1], VALIDATION[:1], replace(SHORT, network="single"), progress=False)
+    finally:
+        del NETWORKS["forgetful"], NETWORKS["single"]

@@ -149,7 +149,12 @@ class Device:
             _require(known, name, value, f"one of {sorted(MATERIALS)}")
 
     def _check_materials(self) -> None:
-        _require(bool(self.valleys), "semiconductor", self.semiconductor, "a material with valleys, not an insulator")
+        _require(
+            bool(self.valleys),
+            "semiconductor",
+            self.semiconductor,
+            f"a material that declares {'electrons' if self.polarity == 'n' else 'holes'}",
+        )
         _require(
             not self.penetration or not self.bands(MATERIALS[self.oxide]),
             "oxide",

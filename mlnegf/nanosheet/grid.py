@@ -192,8 +192,9 @@ def build_grid(device: "Device") -> Grid:
     sides = [np.argwhere(cells) for cells in (section, box)]
     if not section.any() or any((sides[0].min(0) != sides[1].min(0)) | (sides[0].max(0) != sides[1].max(0))):
         raise ValueError(
-            f"Device: cross_section = {str(device.cross_section)[:60]}… lost parts of its outline between cells of "
-            f"{dy} × {dz} nm, expected to touch all sides of {device.width} × {device.thickness} nm; refine spacing."
+            f"Device: cross_section = {str(device.cross_section)[:60]!r} holds no cell centre on some side of its box "
+            f"of {device.width} × {device.thickness} nm in cells of {dy} × {dz} nm, expected one on each of the four "
+            "sides; a section that meets its box in points needs an odd number of cells there."
         )
     x = np.asarray((np.arange(len(gated)) + 0.5) * dx)
     oxide = MATERIALS[device.oxide]

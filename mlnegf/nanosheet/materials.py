@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from mlnegf._common import Variant
+from mlnegf._common import Variant, is_finite, require
 
 Direction = tuple[int, int, int]
 """Miller indices in a cubic crystal."""
@@ -42,6 +42,11 @@ class Valley:
     mass_z: float
     degeneracy: int
     mixing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mass_x", "mass_y", "mass_z", "degeneracy"):
+            value = getattr(self, name)
+            require(is_finite(value) and value > 0, name, value, "a positive number", "Valley")
 
 
 def delta_valleys(longitudinal: float, transverse: float) -> tuple[Valley, ...]:
@@ -83,6 +88,13 @@ class Material(Variant):
         """Enter a material, or say what it forgot to declare."""
         if missing := [value for value in ("permittivity", "affinity", "gap") if not hasattr(cls, value)]:
             raise TypeError(f"{cls.__name__}: {missing} undeclared, expected a number for each; see `Material`.")
+        for least, value in ((1.0, "permittivity"), (0.0, "affinity"), (0.0, "gap"), (0.0, "tunnel_mass")):
+            given = getattr(cls, value)
+            require(is_finite(given) and given >= least, value, given, f"a number, {least:g} or more", cls.__name__)
+        for value in ("electrons", "holes"):
+            given = getattr(cls, value)
+            known = isinstance(given, tuple) and all(isinstance(v, Valley) and v.mixing == 0.0 for v in given)
+            require(known, value, given, "a tuple of Valley along the cubic axes, without mixing", cls.__name__)
         super().__init_subclass__(name=name, **others)
 
 

@@ -21,7 +21,7 @@ from mlnegf._common import __version__, require, write_whole
 from mlnegf.learning.weights import Location
 from mlnegf.nanosheet.device import Device
 from mlnegf.scf.equations import Equations
-from mlnegf.scf.guesses import ExtrapolatedBias, Flat, Guess, PreviousBias, Semiclassical
+from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import Solution, solve
@@ -97,9 +97,11 @@ def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Biases]
             return previous(case, solved)
         return ExtrapolatedBias(known[0].solved(), known[1].solved())
 
+    def at_once(kind: type[Guess]) -> Callable[[Case, Biases], Guess]:
+        return lambda case, solved: kind.default()
+
     return {
-        "flat": lambda case, solved: Flat(),
-        "semiclassical": lambda case, solved: Semiclassical(),
+        **{name: at_once(kind) for name, kind in GUESSES.items()},
         "previous": previous,
         "extrapolated": extrapolated,
         "learned": lambda case, solved: _weights(weights),

@@ -129,13 +129,27 @@ def train(
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are left alone
         torch.manual_seed(settings.seed)
         model = untrained(settings.network)
+    for name in ("config", "size", "reach"):
+        _require(hasattr(model, name), "network", settings.network, f"one that sets self.{name} in its constructor")
     lessons = [Example.of(sample, model.size) for sample in training]
     exams = [Example.of(sample, model.size) for sample in validation]
     for name, examples in (("training", lessons), ("validation", exams)):
         _require(bool(examples), name, examples, "at least one sample; check the split")
+    _require_outputs(model, lessons[0])
     objective, data = Objective.of(settings, lessons), _checksum(lessons + exams)
     model.ranges = ranges_of(training)
     return loop.train(model, objective, lessons, exams, settings, data, progress)
+
+
+def _require_outputs(model: Network, example: Example) -> None:
+    """Refuse, before the first epoch, a network whose outputs are not two corrections on its square."""
+    squares = example.squares
+    with torch.no_grad():
+        shape = tuple(model(squares.features(model.reach), squares.conditions).shape)
+    expected = (len(squares.charge), 2, model.size, model.size)
+    _require(
+        shape == expected, "network", model.name, f"outputs of shape (slices, 2, size, size) = {expected}, not {shape}"
+    )
 
 
 def _checksum(examples: Sequence[Example]) -> str:

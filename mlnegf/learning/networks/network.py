@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import torch
 from torch import nn
 
-from mlnegf._common import Variant
+from mlnegf._common import Variant, require
 from mlnegf.learning.weights import Location, read_tensors, write_tensors
 
 Ranges = dict[str, tuple[float, float]]
@@ -59,6 +59,9 @@ def save(path: Location, model: Network, metadata: Mapping[str, str]) -> None:
     The ranges are the network's own, or the metadata's where it has none.
     """
     ranges = json.dumps(model.ranges) if model.ranges else metadata.get("ranges", "{}")
+    require(
+        bool(model.name), "model", type(model).__name__, 'a class with a name, class Mine(Network, name="mine")', "save"
+    )
     own = {"network": model.name, "config": json.dumps(model.config), "ranges": ranges}
     write_tensors(path, model.state_dict(), {**metadata, **own}, "mlnegf network")
 
