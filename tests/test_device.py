@@ -230,7 +230,7 @@ def test_an_outline_lost_between_cells_is_refused() -> None:
     ring = np.zeros((40, 40), dtype=bool)
     ring[[0, -1]] = ring[:, [0, -1]] = True
     device = Device(width=3.0, thickness=2.0, cross_section=ring, spacing=(0.5, 0.5, 0.5))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"cross_section.*refine spacing"):
+    with pytest.raises(ValueError, match=r"cross_section.*holds no cell centre on some side"):
         _ = device.grid
 
 
