@@ -319,7 +319,7 @@ class Polarisation:
             gap = levels[:, kept, None] - levels[:, None, :]
             weight = torch.where(gap.abs() > 1e-9, 2 * (density[:, kept, None] - density[:, None, :]) / gap, 0.0)
             weight[:, :, kept] /= 2  # such a pair comes twice
-            waves = (functions @ coefficients[:, :, kept]).transpose(1, 2)
+            waves = coefficients[:, :, kept].transpose(1, 2) @ functions.T
             found.append((waves, functions, coefficients, weight))
         return Polarisation(tuple(found), basis.weights)
 
