@@ -79,7 +79,14 @@ def left_out(basis: TransverseBasis, family: int, subbands: Subbands, rank: Tens
     return LeftOut((coupling * amplitude).sum(-1), 2 * waves * (amplitude @ beyond.T))
 
 
-def sufficient_basis(device: Device, tolerance: float) -> TransverseBasis:
+def open_filling(device: Device) -> LocalFilling:
+    """Tabulate the local filling of the empty section as far as a wide open channel and the doped ends ask for."""
+    section, kT = empty_section(device), device.thermal_energy
+    highest = max(STRONG_GATE, neutral_potential(device, section)) - float(device.grid.band_edge.min())
+    return LocalFilling.of(section, kT, highest + 30 * kT)
+
+
+def sufficient_basis(device: Device, tolerance: float, table: LocalFilling | None = None) -> TransverseBasis:
     """Choose for every family the number of functions that a wide open channel and the doped ends ask for.
 
     The potential there is that of the semiclassical start, of the middle of the gate and of the source alone. A basis
@@ -89,11 +96,12 @@ def sufficient_basis(device: Device, tolerance: float) -> TransverseBasis:
     ----------
     tolerance : float
         Of the potential, V: the basis is to err by a small share of it.
+    table : LocalFilling, optional
+        That of `open_filling`, if it is there already.
     """
-    section, kT = empty_section(device), device.thermal_energy
+    table = table or open_filling(device)
+    section, kT = table.section, device.thermal_energy
     neutral = neutral_potential(device, section)
-    highest = max(STRONG_GATE, neutral) - float(device.grid.band_edge.min())
-    table = LocalFilling.of(section, kT, highest + 30 * kT)
     gated = int(np.flatnonzero(device.grid.gated).mean())
     places = (slice(0, 1), neutral), (slice(gated, gated + 1), STRONG_GATE)
     energy = torch.from_numpy(np.concatenate([_potential_energy(device, table, *place) for place in places]))

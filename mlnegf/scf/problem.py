@@ -181,7 +181,7 @@ class Problem:
     def semiclassical(self) -> Floats:
         """Potential with the charge of locally filled, undistorted subbands."""
         level = quasi_fermi_level(self.device, self.drain)
-        density = semiclassical_density(self.device, self.negf.basis.section, level)
+        density = semiclassical_density(self.device, self.negf.basis.section, level, table=self.negf.table)
         return self.predicted(density, np.full(self.poisson.donors.shape, self.neutral_potential()), 1e-7)
 
     def neutral_potential(self) -> float:

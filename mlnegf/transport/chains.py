@@ -253,9 +253,7 @@ def gathered(parts: Sequence[Solved], rows: Tensor) -> Solved:
     """Return those of the energies at `rows` (Q,) of all parts, one after the other."""
     if len(parts) == 1 and torch.equal(rows, torch.arange(len(parts[0].determinant))):
         return parts[0]
-    u, v, determinant = (
-        torch.cat([getattr(part, name) for part in parts])[rows] for name in ("u", "v", "determinant")
-    )
+    u, v, determinant = (torch.cat([getattr(part, name) for part in parts])[rows] for name in ("u", "v", "determinant"))
     left, right = (
         ChainLead(*(torch.cat([getattr(side, name) for side in sides])[rows] for name in ("phase", "hopping")))
         for sides in ([part.left for part in parts], [part.right for part in parts])
