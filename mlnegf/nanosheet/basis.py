@@ -142,10 +142,10 @@ def _next_functions(section: Section, size: int, kT: float, energy: Tensor) -> _
     """Ask what the next functions would do to a `section` of one family, of which `size` functions are taken."""
     basis = TransverseBasis.of(section, [size])
     subbands = solve_subbands(basis, energy)
-    (states,) = torch.from_numpy(line_states(section, kT))
+    (states,) = line_states(section, kT).tolist()
 
     def filled(levels: Tensor) -> Tensor:
-        return states * torch.from_numpy(fermi_integral(-levels.numpy() / kT)[0])
+        return torch.from_numpy(states * fermi_integral(-levels.numpy() / kT)[0])
 
     lines = filled(subbands.energies[0])
     waves = basis.functions[0] @ subbands.coefficients[0]

@@ -171,7 +171,7 @@ def neutral_potential(device: Device, section: Section) -> float:
     )
 
     def excess(potential: float) -> float:
-        return float((held * fermi_integral((potential - levels) / kT)[0]).sum()) / wanted - 1
+        return float((held * fermi_integral((potential - levels) / kT)[0]).sum() / wanted - 1)
 
     low = min(float(energies[0]) for energies in section.energies) + float(grid.band_edge[0].min()) + _LOWEST * kT
     high = low + 60 * kT
