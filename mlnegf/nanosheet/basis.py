@@ -9,6 +9,7 @@ denominators are negative. The functions left out that matter are the next ones:
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,13 @@ import torch
 from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Poisson
-from mlnegf.nanosheet.semiclassical import fermi_integral, line_states, neutral_potential, semiclassical_density
+from mlnegf.nanosheet.semiclassical import (
+    LocalFilling,
+    fermi_integral,
+    line_states,
+    neutral_potential,
+    semiclassical_density,
+)
 from mlnegf.nanosheet.subbands import Section, Subbands, TransverseBasis, empty_section, solve_subbands
 
 Tensor = torch.Tensor
@@ -72,7 +79,14 @@ def left_out(basis: TransverseBasis, family: int, subbands: Subbands, rank: Tens
     return LeftOut((coupling * amplitude).sum(-1), 2 * waves * (amplitude @ beyond.T))
 
 
-def sufficient_basis(device: Device, tolerance: float) -> TransverseBasis:
+def open_filling(device: Device) -> LocalFilling:
+    """Tabulate the local filling of the empty section as far as a wide open channel and the doped ends ask for."""
+    section, kT = empty_section(device), device.thermal_energy
+    highest = max(STRONG_GATE, neutral_potential(device, section)) - float(device.grid.band_edge.min())
+    return LocalFilling.of(section, kT, highest + 30 * kT)
+
+
+def sufficient_basis(device: Device, tolerance: float, table: LocalFilling | None = None) -> TransverseBasis:
     """Choose for every family the number of functions that a wide open channel and the doped ends ask for.
 
     The potential there is that of the semiclassical start, of the middle of the gate and of the source alone. A basis
@@ -82,55 +96,62 @@ def sufficient_basis(device: Device, tolerance: float) -> TransverseBasis:
     ----------
     tolerance : float
         Of the potential, V: the basis is to err by a small share of it.
+    table : LocalFilling, optional
+        That of `open_filling`, if it is there already.
     """
-    section = empty_section(device)
+    table = table or open_filling(device)
+    section, kT = table.section, device.thermal_energy
+    neutral = neutral_potential(device, section)
     gated = int(np.flatnonzero(device.grid.gated).mean())
-    places = [slice(0, 1), slice(gated, gated + 1)]
-    slices = [_potential_energy(device, section, place) for place in places]
-    energy = torch.from_numpy(np.concatenate(slices))
-    sizes = [SMALLEST] * len(section.energies)
+    places = (slice(0, 1), neutral), (slice(gated, gated + 1), STRONG_GATE)
+    energy = torch.from_numpy(np.concatenate([_potential_energy(device, table, *place) for place in places]))
+    families = [section.alone(family) for family in range(len(section.energies))]
+    sizes = list(TransverseBasis.of(section, [SMALLEST] * len(families)).sizes)
+    asked = [_next_functions(*each, kT, energy) for each in zip(families, sizes, strict=True)]
     while True:
-        basis = TransverseBasis.of(section, sizes)
-        few = _insufficient(basis, device.thermal_energy, energy, NEGLIGIBLE * tolerance)
+        peak = sum((one.density for one in asked), torch.zeros_like(energy)).amax(1, keepdim=True)
+        few = [
+            family
+            for family, one in enumerate(asked)
+            if sizes[family] < len(section.energies[family])
+            and float((one.moved / peak).max()) > NEGLIGIBLE * tolerance
+        ]
         if not few:
-            return basis
-        sizes = [size + size // 4 if family in few else size for family, size in enumerate(basis.sizes)]
+            return TransverseBasis.of(section, sizes)
+        for family in few:
+            (sizes[family],) = TransverseBasis.of(families[family], [sizes[family] + sizes[family] // 4]).sizes
+            asked[family] = _next_functions(families[family], sizes[family], kT, energy)
 
 
-def _potential_energy(device: Device, section: Section, place: slice) -> Floats:
+def _potential_energy(device: Device, table: LocalFilling, place: slice, start: float) -> Floats:
     """Potential energy (1, C), eV, of one slice by itself, filled up to a Fermi level of 0."""
     poisson = Poisson.of(device, place)
-    density = semiclassical_density(device, section, np.zeros(1), place)
-    neutral = neutral_potential(device, section)
-    start = np.full(poisson.donors.shape, STRONG_GATE if device.grid.gated[place][0] else neutral)
-    potential, _ = poisson.solve(density, STRONG_GATE, start, 1e-4)
+    density = semiclassical_density(device, table.section, np.zeros(1), place, table)
+    potential, _ = poisson.solve(density, STRONG_GATE, np.full(poisson.donors.shape, start), 1e-4)
     return np.asarray(device.grid.band_edge[place] - potential[:, device.grid.channel_cells])
 
 
-def _insufficient(basis: TransverseBasis, kT: float, energy: Tensor, negligible: float) -> set[int]:
-    """Families that have functions left out which would move the density, subbands filled up to 0."""
-    section = basis.section
+class _Asked(NamedTuple):
+    """Density (nx, C), nm⁻³, of one family with its subbands filled up to 0, and what its next functions would move."""
+
+    density: Tensor
+    moved: Tensor
+
+
+def _next_functions(section: Section, size: int, kT: float, energy: Tensor) -> _Asked:
+    """Ask what the next functions would do to a `section` of one family, of which `size` functions are taken."""
+    basis = TransverseBasis.of(section, [size])
     subbands = solve_subbands(basis, energy)
-    states = torch.from_numpy(line_states(section, kT))
-    moved, total = [], torch.zeros_like(energy)
+    (states,) = line_states(section, kT).tolist()
 
-    def filled(levels: Tensor, family: int) -> Tensor:
-        return states[family] * torch.from_numpy(fermi_integral(-levels.numpy() / kT)[0])
+    def filled(levels: Tensor) -> Tensor:
+        return torch.from_numpy(states * fermi_integral(-levels.numpy() / kT)[0])
 
-    for family, size in enumerate(basis.sizes):
-        functions = basis.family(family)[0]
-        lines = filled(subbands.energies[family, :, :size], family)
-        waves = functions @ subbands.coefficients[family, :, :size, :size]
-        total += (waves.square() * lines[:, None, :]).sum(-1)
-        change = left_out(basis, family, subbands, torch.arange(size), energy)
-        density = (change.shapes * lines.T[..., None]).sum(0).abs()
-        beyond = section.functions[family][:, size : size + SMALLEST].square()
-        empty = section.energies[family][size : size + SMALLEST] + (energy * basis.weights) @ beyond
-        moved.append(density + filled(empty, family) @ beyond.T)
-    peak = total.amax(1, keepdim=True)
-    complete = [size == len(levels) for size, levels in zip(basis.sizes, section.energies, strict=True)]
-    return {
-        family
-        for family, density in enumerate(moved)
-        if not complete[family] and float((density / peak).max()) > negligible
-    }
+    lines = filled(subbands.energies[0])
+    waves = basis.functions[0] @ subbands.coefficients[0]
+    density = (waves.square() * lines[:, None, :]).sum(-1)
+    change = left_out(basis, 0, subbands, torch.arange(size), energy)
+    moved = (change.shapes * lines.T[..., None]).sum(0).abs()
+    beyond = section.functions[0][:, size : size + SMALLEST].square()
+    empty = section.energies[0][size : size + SMALLEST] + (energy * basis.weights) @ beyond
+    return _Asked(density, moved + filled(empty) @ beyond.T)

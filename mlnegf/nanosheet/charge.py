@@ -7,9 +7,10 @@ from typing import Protocol
 import torch
 
 from mlnegf._common import Floats
-from mlnegf.nanosheet.basis import sufficient_basis
+from mlnegf.nanosheet.basis import open_filling, sufficient_basis
 from mlnegf.nanosheet.coupled import MixedCharge, coupled_charge
 from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.semiclassical import LocalFilling
 from mlnegf.nanosheet.subbands import (
     Subbands,
     TransverseBasis,
@@ -40,6 +41,8 @@ class Negf:
         Largest share of the charge that subbands may hold and still be dropped.
     modes : str
         "uncoupled" or "coupled", see `coupled`.
+    table : LocalFilling, optional
+        Local filling of the basis's section, for semiclassical starts; they make their own if it is missing.
     """
 
     device: Device
@@ -48,6 +51,7 @@ class Negf:
     tolerance: float = 1e-6
     left_out: float = 1e-6
     modes: str = "uncoupled"
+    table: LocalFilling | None = None
 
     @staticmethod
     def of(
@@ -58,7 +62,9 @@ class Negf:
         potential_tolerance: float = 1e-3,
     ) -> "Negf":
         """Build the solver of a device, with as many transverse functions as `potential_tolerance` (V) asks for."""
-        return Negf(device, sufficient_basis(device, potential_tolerance), filling, tolerance, modes=modes)
+        table = open_filling(device)
+        basis = sufficient_basis(device, potential_tolerance, table)
+        return Negf(device, basis, filling, tolerance, modes=modes, table=table)
 
     def contacts(self, drain: float) -> Contacts:
         """Fermi levels μ_S = 0 and μ_D = −e V_D."""

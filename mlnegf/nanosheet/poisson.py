@@ -11,6 +11,7 @@ and v the cell volumes. The gate is a Dirichlet face of the oxide; every other o
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyamg
@@ -22,7 +23,6 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
-Shape = tuple[int, ...]
 Density = Callable[[Floats], tuple[Floats, Floats]]
 """Maps a folded potential (nx, cells) to the electron density (nm⁻³) and its local derivative ∂n/∂φ ≥ 0."""
 
@@ -70,33 +70,41 @@ class PoissonError(RuntimeError):
     """The nonlinear Poisson equation was not solved."""
 
 
+class Level(NamedTuple):
+    """One level of the multigrid hierarchy of L: its operator, and the way to the next coarser one and back."""
+
+    operator: sparse.csr_matrix
+    interpolation: sparse.csr_matrix | None
+    restriction: sparse.csr_matrix | None
+
+
 class Screened:
     """The operator L + (e/ε₀) v D of one screening D ≥ 0 (nm⁻³/V).
 
     It is solved by conjugate gradients with one V-cycle of algebraic multigrid for each. Its levels are the Galerkin
     products with the interpolations of the bare L: screening only adds to the diagonal, where Gauss–Seidel alone
-    suffices, so that the interpolations, which cost ten times these products, serve every screening.
+    suffices, so that the interpolations serve every screening. Those products are the ones of L, made once, and those
+    of the screening, which is sparser.
 
     Parameters
     ----------
-    matrix : csr_array, (n, n)
-    interpolations : sequence of csr_array
-        From each level to the finer one, the finest first.
-    shape : tuple of int
-        (nx, cells).
+    screening : ndarray, (nx, cells)
+        (e/ε₀) v D, nm.
+    bare : sequence of Level
+        Of L, the finest first.
     """
 
-    def __init__(self, matrix: sparse.csr_array, interpolations: Sequence[sparse.csr_matrix], shape: Shape) -> None:
-        self.matrix = sparse.csr_matrix(matrix)
-        self.shape = shape
-        levels, operator = [], self.matrix
-        for interpolation in (*interpolations, None):
+    def __init__(self, screening: Floats, bare: Sequence["Level"]) -> None:
+        self.shape = screening.shape
+        levels, added = [], sparse.csr_matrix(sparse.diags_array(screening.ravel()))
+        for operator, interpolation, restriction in bare:
             level = pyamg.multilevel.MultilevelSolver.Level()
-            level.A = operator
+            level.A = sparse.csr_matrix(operator + added)
             if interpolation is not None:
-                level.P, level.R = interpolation, interpolation.T.tocsr()
-                operator = sparse.csr_matrix(level.R @ operator @ interpolation)
+                level.P, level.R = interpolation, restriction
+                added = restriction @ (added @ interpolation)
             levels.append(level)
+        self.matrix = levels[0].A
         solver = pyamg.multilevel.MultilevelSolver(levels, coarse_solver="pinv")
         change_smoothers(solver, ("gauss_seidel", {"sweep": "symmetric"}), ("gauss_seidel", {"sweep": "symmetric"}))
         self.cycle: LinearOperator = solver.aspreconditioner()
@@ -148,14 +156,13 @@ class Poisson:
 
     def screened(self, slope: Floats) -> Screened:
         """Build the operator screened by ∂n/∂φ = `slope` (nx, cells), nm⁻³/V."""
-        diagonal = sparse.diags_array((self.source * slope).ravel())
-        return Screened(self.operator + diagonal, self._interpolations, slope.shape)
+        return Screened(self.source * slope, self._bare)
 
     @cached_property
-    def _interpolations(self) -> tuple[sparse.csr_matrix, ...]:
-        """Interpolations of the bare operator between the levels of Ruge and Stüben, from pyamg."""
-        hierarchy = pyamg.ruge_stuben_solver(sparse.csr_matrix(self.operator))
-        return tuple(level.P for level in hierarchy.levels[:-1])
+    def _bare(self) -> tuple[Level, ...]:
+        """Levels of Ruge and Stüben of the bare operator, from pyamg."""
+        *finer, coarsest = pyamg.ruge_stuben_solver(sparse.csr_matrix(self.operator)).levels
+        return (*(Level(level.A, level.P, level.P.T.tocsr()) for level in finer), Level(coarsest.A, None, None))
 
     def solve(
         self, density: Density, gate_potential: float, start: Floats, tolerance: float = 1e-7, largest: int = 60

@@ -37,8 +37,12 @@ def fermi_integral(eta: Floats) -> tuple[Floats, Floats]:
     """F_{−1/2}(η) and its derivative; above η = 120 by Sommerfeld's expansion, below −40 as at −40."""
     spline = _logarithm_of_fermi_integral()
     limited = np.clip(eta, _LOWEST, _HIGHEST)
-    value = np.exp(spline(limited))
-    slope = value * spline(limited, 1)
+    # The points are evenly spaced: no search.
+    piece = ((limited - _LOWEST) * ((spline.x.size - 1) / (_HIGHEST - _LOWEST))).astype(int).clip(0, spline.x.size - 2)
+    way = limited - spline.x[piece]
+    cubic, square, linear, constant = (part[piece] for part in spline.c)
+    value = np.exp(((cubic * way + square) * way + linear) * way + constant)
+    slope = value * ((3 * cubic * way + 2 * square) * way + linear)
     degenerate = eta > _HIGHEST
     if degenerate.any():
         root, bend = np.sqrt(eta[degenerate]), (np.pi / eta[degenerate]) ** 2
@@ -64,12 +68,14 @@ class LocalFilling:
 
     Attributes
     ----------
+    section : Section
     potential : ndarray, (G,)
         eV.
     values, slopes : ndarray, (G, C)
         nm⁻³, and nm⁻³ per V.
     """
 
+    section: Section
     potential: Floats
     values: Floats
     slopes: Floats
@@ -89,7 +95,7 @@ class LocalFilling:
 
         shapes = torch.cat(section.functions, 1).numpy()[:, filled] ** 2 * line_states(section, kT)[family[filled]]
         values, slopes = fermi_integral((potential[:, None] - energies[filled]) / kT)
-        return LocalFilling(potential, values @ shapes.T, slopes @ shapes.T / kT)
+        return LocalFilling(section, potential, values @ shapes.T, slopes @ shapes.T / kT)
 
     def __call__(self, potential: Floats) -> tuple[Floats, Floats]:
         """Density (nm⁻³) and its derivative (per V) at local potentials (nx, C); constant below the table."""
@@ -116,12 +122,18 @@ def hermite(
 
 
 def semiclassical_density(
-    device: Device, section: Section, fermi_level: Floats, slices: slice = slice(None)
+    device: Device,
+    section: Section,
+    fermi_level: Floats,
+    slices: slice = slice(None),
+    table: LocalFilling | None = None,
 ) -> Density:
-    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV; or on some `slices` of it."""
+    """Return n(φ) on the folded grid for a Fermi level along x (nx,), eV; or on some `slices` of it.
+
+    A `table` of the section's filling, if there is one already, is used as far as it reaches.
+    """
     grid, kT = device.grid, device.thermal_energy
     lift = fermi_level[:, None] - grid.band_edge[slices]
-    table: LocalFilling | None = None
 
     def density(potential: Floats) -> tuple[Floats, Floats]:
         nonlocal table
@@ -141,21 +153,25 @@ def neutral_potential(device: Device, section: Section) -> float:
     grid, kT = device.grid, device.thermal_energy
     cells = grid.volumes[grid.channel_cells]
     wanted = device.donors * grid.volumes[grid.doped_cells].sum()
-    subbands = [
-        (functions.numpy() ** 2, energies.numpy(), states)
-        for functions, energies, states in zip(
-            section.functions, section.energies, line_states(section, kT), strict=True
+    # Cells of one band edge are filled alike: the electrons they hold of each subband, and its energy.
+    edges, kind = np.unique(grid.band_edge[0], return_inverse=True)
+    share = np.zeros((len(edges), len(cells)))
+    share[kind, np.arange(len(cells))] = cells
+    held, levels = (
+        np.concatenate(parts, 1)
+        for parts in zip(
+            *(
+                (states * share @ functions.numpy() ** 2, edges[:, None] + energies.numpy())
+                for functions, energies, states in zip(
+                    section.functions, section.energies, line_states(section, kT), strict=True
+                )
+            ),
+            strict=True,
         )
-    ]
+    )
 
     def excess(potential: float) -> float:
-        local = (potential - grid.band_edge[0][:, None]) / kT
-        filled = [
-            (states * shapes[:, few] * fermi_integral(local - energies[few] / kT)[0]).sum(1)
-            for shapes, energies, states in subbands
-            if (few := energies < potential - grid.band_edge[0].min() - _LOWEST * kT).any()
-        ]
-        return float(sum(filled) @ cells) / wanted - 1 if filled else -1.0
+        return float((held * fermi_integral((potential - levels) / kT)[0]).sum() / wanted - 1)
 
     low = min(float(energies[0]) for energies in section.energies) + float(grid.band_edge[0].min()) + _LOWEST * kT
     high = low + 60 * kT

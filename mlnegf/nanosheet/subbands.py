@@ -51,6 +51,11 @@ class Section:
     mass_x: Tensor
     degeneracy: Tensor
 
+    def alone(self, family: int) -> "Section":
+        """Return the section as if it had one family."""
+        one = slice(family, family + 1)
+        return Section(self.functions[one], self.energies[one], self.weights, self.mass_x[one], self.degeneracy[one])
+
 
 @dataclass(frozen=True, eq=False)
 class TransverseBasis:
@@ -267,6 +272,8 @@ def potential_energy(grid: Grid, potential: Floats) -> Tensor:
 def project(functions: Tensor, energy: Tensor) -> Tensor:
     """Matrix elements Σ_c f_cm energy_xc f_cn: functions (C, M), energy times area (nx, C), to (nx, M, M)."""
     size = functions.shape[1]
+    if len(energy) < size:  # products of all pairs do not pay for a few slices
+        return functions.T @ (energy[:, :, None] * functions)
     row, column = torch.tril_indices(size, size)
     elements = energy @ (functions[:, row] * functions[:, column])
     matrices = torch.empty(len(energy), size, size, dtype=elements.dtype)
@@ -319,7 +326,7 @@ class Polarisation:
             gap = levels[:, kept, None] - levels[:, None, :]
             weight = torch.where(gap.abs() > 1e-9, 2 * (density[:, kept, None] - density[:, None, :]) / gap, 0.0)
             weight[:, :, kept] /= 2  # such a pair comes twice
-            waves = (functions @ coefficients[:, :, kept]).transpose(1, 2)
+            waves = coefficients[:, :, kept].transpose(1, 2) @ functions.T
             found.append((waves, functions, coefficients, weight))
         return Polarisation(tuple(found), basis.weights)
 

@@ -181,8 +181,10 @@ class Problem:
     def semiclassical(self) -> Floats:
         """Potential with the charge of locally filled, undistorted subbands."""
         level = quasi_fermi_level(self.device, self.drain)
-        density = semiclassical_density(self.device, self.negf.basis.section, level)
-        return self.predicted(density, np.full(self.poisson.donors.shape, self.neutral_potential()), 1e-7)
+        density = semiclassical_density(self.device, self.negf.basis.section, level, table=self.negf.table)
+        # As full as the source everywhere: Newton's first step from an empty drain would overshoot by volts.
+        start = np.broadcast_to((self.neutral_potential() - level)[:, None], self.poisson.donors.shape)
+        return self.predicted(density, start, 1e-7)
 
     def neutral_potential(self) -> float:
         """Uniform potential that makes the source's section neutral, V."""

@@ -17,9 +17,10 @@ which over the velocity 2at sin ka/ħ is a mean free path a/α at every energy a
 all of its side chains: Σ(x) = c(x)Σ_lead with c = α, plus 1 at the lead's site.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -243,6 +244,21 @@ def resolvent(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tenso
         left=left,
         right=right,
     )
+
+
+Solved = TypeVar("Solved", ChainStates, Resolvent)
+
+
+def gathered(parts: Sequence[Solved], rows: Tensor) -> Solved:
+    """Return those of the energies at `rows` (Q,) of all parts, one after the other."""
+    if len(parts) == 1 and torch.equal(rows, torch.arange(len(parts[0].determinant))):
+        return parts[0]
+    u, v, determinant = (torch.cat([getattr(part, name) for part in parts])[rows] for name in ("u", "v", "determinant"))
+    left, right = (
+        ChainLead(*(torch.cat([getattr(side, name) for side in sides])[rows] for name in ("phase", "hopping")))
+        for sides in ([part.left for part in parts], [part.right for part in parts])
+    )
+    return replace(parts[0], u=u, v=v, determinant=determinant, left=left, right=right)
 
 
 def _real_recursion(

@@ -171,7 +171,7 @@ class _Window:
             charge, flux, _ = self._panels(points)
             return torch.maximum(charge / tolerance, flux[1].abs() / (1e-6 * self.contacts.kT))
 
-        panels, _ = refine(first, self._place, defect, depth=12)
+        panels, _, _ = refine(first, self._place, defect, depth=12)
         charge, flux, matrix = self._panels(self._place(panels), whole=True)
         return matrix, float(flux[0].sum()), float(charge.sum())
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf.transport.chains import Chains, Resolvent, resolvent
+from mlnegf.transport.chains import Chains, Resolvent, gathered, resolvent
 from mlnegf.transport.contacts import Contacts, fermi
 from mlnegf.transport.nonequilibrium import by_mode, energy_window
-from mlnegf.transport.quadrature import EnergyPoints, Panels, off_axis, off_axis_panels, refine
+from mlnegf.transport.quadrature import EnergyPoints, Panels, energies_of, off_axis, off_axis_panels, refine
 
 Tensor = torch.Tensor
 
@@ -64,12 +64,14 @@ def equilibrium_charge(
     def error(points: EnergyPoints, solved: Resolvent) -> Tensor:
         return charges(points, solved, points.weight - points.gauss_weight).abs().amax(-1)
 
-    def defect(points: EnergyPoints) -> Tensor:
-        return error(points, _solve(chains, points)) / (density_scale * tolerance)
+    tried: list[Resolvent] = []
 
-    panels, unresolved = refine(off_axis_panels(low, stop, height), place, defect)
-    points = place(panels)
-    solved = _solve(chains, points)
+    def defect(points: EnergyPoints) -> Tensor:
+        tried.append(_solve(chains, points))
+        return error(points, tried[-1]) / (density_scale * tolerance)
+
+    panels, rows, unresolved = refine(off_axis_panels(low, stop, height), place, defect)
+    points, solved = place(panels), gathered(tried, energies_of(rows))
     return EquilibriumCharge(
         density=by_mode(points.mode, charges(points, solved, points.weight), len(low)),
         points=points,

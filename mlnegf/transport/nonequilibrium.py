@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf.transport.chains import Chains, ChainStates, chain_states
+from mlnegf.transport.chains import Chains, ChainStates, chain_states, gathered
 from mlnegf.transport.contacts import Contacts
-from mlnegf.transport.quadrature import ABOVE, EnergyPoints, Panels, above, refine
+from mlnegf.transport.quadrature import ABOVE, EnergyPoints, Panels, above, energies_of, refine
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 Tensor = torch.Tensor
@@ -71,9 +71,11 @@ def nonequilibrium_charge(
     """
     _, high, top = energy_window(chains, contacts)
     flux_scale: list[Tensor] = []
+    solved: list[ChainStates] = []
 
     def defect(points: EnergyPoints) -> Tensor:
-        density, current, flux = _integrands(points, _solve(chains, points), chains, contacts)
+        solved.append(_solve(chains, points))
+        density, current, flux = _integrands(points, solved[-1], chains, contacts)
         difference = (points.weight - points.gauss_weight)[..., None]
         if not flux_scale:
             flux_scale.append((points.weight * flux).sum() + 1e-300)
@@ -82,9 +84,8 @@ def nonequilibrium_charge(
         return torch.maximum(charge_error, current_error) / tolerance
 
     first = Panels.cut(torch.arange(len(high)), (top - high).sqrt(), ABOVE)
-    panels, unresolved = refine(first, lambda some: above(some, high), defect)
-    points = above(panels, high)
-    states = _solve(chains, points)
+    panels, rows, unresolved = refine(first, lambda some: above(some, high), defect)
+    points, states = above(panels, high), gathered(solved, energies_of(rows))
     density, current, _ = _integrands(points, states, chains, contacts)
     error = ((points.weight - points.gauss_weight)[..., None] * density).sum(1).abs().max(-1).values.sum()
     return NonequilibriumCharge(

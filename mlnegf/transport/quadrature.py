@@ -113,6 +113,11 @@ def nodes_of(panels: Panels) -> tuple[Tensor, Tensor, Tensor]:
     return (panels.start + panels.stop)[:, None] / 2 + half * nodes, half * kronrod, half * gauss
 
 
+def energies_of(rows: Tensor) -> Tensor:
+    """Return where the energies of panels at `rows` (P,) lie in flat arrays, (P · 15,)."""
+    return (rows[:, None] * len(NODES) + torch.arange(len(NODES))).reshape(-1)
+
+
 def above(panels: Panels, high: Tensor) -> EnergyPoints:
     """Place the points of panels in q, E = E_high + q²; `high` (K,) in eV."""
     q, kronrod, gauss = nodes_of(panels)
@@ -151,7 +156,7 @@ def refine(
     place: Callable[[Panels], EnergyPoints],
     defect: Callable[[EnergyPoints], Tensor],
     depth: int = 16,
-) -> tuple[Panels, float]:
+) -> tuple[Panels, Tensor, float]:
     """Halve panels until each one's defect is below 1.
 
     Parameters
@@ -167,22 +172,26 @@ def refine(
     -------
     panels : Panels
         Sorted by subband.
+    rows : int64 Tensor, (P,)
+        Where each of them lies among all that `defect` was asked, call after call.
     left : float
         Largest defect of a panel that was still above 1 after `depth` halvings; 0 when there is none.
     """
     accepted: list[Panels] = []
-    left = 0.0
+    rows: list[Tensor] = []
+    left, asked = 0.0, 0
     for level in range(depth + 1):
         error = defect(place(panels))
         failing = error > 1.0
-        if not bool(failing.any()):
-            accepted.append(panels)
-            break
-        if level == depth:
-            accepted.append(panels)
+        if level == depth and bool(failing.any()):
             left = float(error[failing].max())
-            break
+            failing = torch.zeros_like(failing)
         accepted.append(panels.select(~failing))
+        rows.append(asked + (~failing).nonzero()[:, 0])
+        if not bool(failing.any()):
+            break
+        asked += len(failing)
         panels = panels.select(failing).halves()
     joined = Panels.join(accepted)
-    return joined.select(torch.argsort(joined.mode, stable=True)), left
+    order = torch.argsort(joined.mode, stable=True)
+    return joined.select(order), torch.cat(rows)[order], left

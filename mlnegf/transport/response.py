@@ -213,7 +213,7 @@ def equilibrium_response(chains: Chains, contacts: Contacts, charge: Equilibrium
         u, v = green.u[part], green.v[part]
         uu, vv, diagonal = u * (u / determinant), v * (v / determinant), u * (v / determinant)
         left, right = filled[part][:, None] * vv, filled[part][:, None] * uu
-        kernel = torch.tril((left.T @ uu).imag) + torch.triu((right.T @ vv).imag, diagonal=1)
+        kernel = torch.tril(_imaginary(left, uu)) + torch.triu(_imaginary(right, vv), diagonal=1)
         # The energies follow the lower edge; the lead at each end moves against them with its own.
         low = 0 if chains.left_is_low[mode] else -1
         for end in (0, -1):
@@ -226,6 +226,11 @@ def equilibrium_response(chains: Chains, contacts: Contacts, charge: Equilibrium
             kernel[:, end] += moved.imag.sum(0)
         density[mode] += kernel
     return density
+
+
+def _imaginary(one: Tensor, other: Tensor) -> Tensor:
+    """Σ_q Im one(x) other(x'), (nx, nx)."""
+    return torch.cat([one.real, one.imag]).T @ torch.cat([other.imag, other.real])
 
 
 def _by_subband(points: EnergyPoints) -> Iterator[tuple[int, slice]]:
