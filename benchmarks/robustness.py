@@ -216,6 +216,8 @@ def store(path: Path, output: Path) -> None:
     first = cases[0]
     command = f"benchmarks/robustness.py --cases {len(cases)} --seed {first['seed']} --spacing {first['spacing']}"
     command += "" if any(case["reference"]["converged"] for case in cases) else " --no-references"
+    indices = [case["index"] for case in cases]
+    command += "" if indices == list(range(len(cases))) else f" --only {','.join(map(str, indices))}"
     made = {"command": command, "version": first["version"], "table": list(report(path)), "cases": kept}
     write_whole(output, lambda whole: whole.write_text(json.dumps(made, separators=(",", ":")) + "\n"))
 

@@ -9,7 +9,8 @@ import torch
 from mlnegf._common import Floats
 from mlnegf.nanosheet.basis import left_out
 from mlnegf.nanosheet.device import Device
-from mlnegf.nanosheet.subbands import Polarisation, Subbands, TransverseBasis, cell_densities, potential_energy
+from mlnegf.nanosheet.polarisation import Polarisation
+from mlnegf.nanosheet.subbands import Subbands, TransverseBasis, cell_densities, potential_energy
 from mlnegf.transport.chain_charge import ChainCharge
 
 Tensor = torch.Tensor
