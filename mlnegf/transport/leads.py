@@ -15,6 +15,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from mlnegf.transport import decimation
+from mlnegf.transport.chain_lead import phase_factor
 from mlnegf.transport.decimation import Cell
 from mlnegf.transport.self_energies import SelfEnergy
 
@@ -162,12 +163,8 @@ def _at_complex(energies: Tensor, lead: Lead, sides: tuple[str, ...]) -> list[Te
     if chains is None:
         return [contact.sigma for contact in decimation.contacts(Cell.of(energies, lead.blocks, 0.0), sides)]
     levels, hoppings, modes = chains
-    t = torch.where(hoppings == 0, 1.0, hoppings.abs())
-    cosine = (levels - energies[:, None]) / (2 * t)
-    root = (cosine.square() - 1).sqrt()
-    growing = torch.where((cosine + root).abs() > 1, cosine + root, cosine - root)
     vectors = modes.to(torch.complex128)
-    sigma: Tensor = (vectors * (-hoppings.abs() / growing)[:, None, :]) @ vectors.mH
+    sigma: Tensor = (vectors * (-hoppings.abs() * _phases(energies, levels, hoppings))[:, None, :]) @ vectors.mH
     return [sigma] * len(sides)
 
 
@@ -203,17 +200,16 @@ def _of_part(energies: Tensor, lead: Lead, sides: tuple[str, ...], broadening: f
     return [decimation.split(cell, side, contact, broadening, real) for side, contact in found]
 
 
+def _phases(energies: Tensor, levels: Tensor, hoppings: Tensor) -> Tensor:
+    """λ = e^{ika} of a chain of hopping −|t| for each mode, (Q, modes)."""
+    t = torch.where(hoppings == 0, 1.0, hoppings.abs())  # an orbital without a hopping has Σ = 0 whatever λ is
+    return phase_factor(energies[:, None] - levels + 2 * t, t)
+
+
 def _closed_form(energies: Tensor, levels: Tensor, hoppings: Tensor, modes: Tensor) -> SelfEnergy:
-    """Σ = −t V e^{ika} V† for one chain of hopping −t for each mode; a phase of t drops out of t†gt."""
-    if hoppings.is_complex():
-        hoppings = torch.where(hoppings.imag == 0, hoppings.real, hoppings.abs())
-    t = torch.where(hoppings == 0, 1.0, hoppings)  # an orbital without a hopping has Σ = 0
-    cosine = (levels - energies[:, None]) / (2 * t)
-    sine = (1 - cosine.square()).clamp_min(0.0).sqrt()
-    # cos ± √(cos² − 1) as 1/(cos ∓ √(cos² − 1)): no digits cancel far outside the band.
-    outside = cosine.sign() / (cosine.abs() + (cosine.square() - 1).clamp_min(0.0).sqrt())
-    shift = -hoppings * torch.where(cosine.abs() < 1, cosine, outside)
-    root = (2 * hoppings.abs() * sine).sqrt()
+    """Σ = −|t| V e^{ika} V†, one chain for each mode; sign and phase of t drop out of t†gt."""
+    phase, strength = _phases(energies, levels, hoppings), hoppings.abs()
+    shift, root = -strength * phase.real, (2 * strength * phase.imag).sqrt()
     open_modes = int((root > 0).sum(-1).max())
     # The open modes of each energy first.
     columns = torch.argsort((root > 0).to(torch.int8), dim=-1, descending=True, stable=True)[:, :open_modes]
