@@ -40,7 +40,7 @@ class Solution:
     guess_used : bool
         Whether the guess asked for has led here: not, when it stood aside, or was dropped for a safer start.
     error_estimate : float
-        Estimated largest distance of the potential from the fixed point, V; see `problem.Correction`.
+        Estimated largest distance of the potential from the fixed point, V; see `point.Correction`.
     current_error : float
         Relative change of the current under the same correction, and what the end of the lattice's band costs.
     filling : str
