@@ -31,7 +31,7 @@ def _across(axis: Axes, device: Device) -> None:
     grid = device.grid
     edges_y, edges_z = (np.concatenate([[0], np.cumsum(d)]) - d.sum() / 2 for d in (grid.dy, grid.dz))
     axis.pcolormesh(edges_y, edges_z, grid.semiconductor.T, cmap="GnBu", vmin=-0.6, vmax=1.6, edgecolor="white", lw=0.2)
-    axis.set(xlabel="y (nm)", ylabel="z (nm)", title="section: semiconductor in oxide", aspect="equal")
+    axis.set(xlabel="y (nm)", ylabel="z (nm)", title="section", aspect="equal")
     axis.grid(False)
 
 
