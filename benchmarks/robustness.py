@@ -85,6 +85,13 @@ def judged(solution: mlnegf.Solution, potential: Floats, current: float) -> dict
     }
 
 
+def identity(seed: int, index: int, spacing: float) -> dict[str, Any]:
+    """Say which case a row is."""
+    device, gate, drain = draw(seed, index, spacing)
+    made = {"seed": seed, "index": index, "spacing": spacing, "version": mlnegf.__version__}
+    return {**made, "device": device.to_dict(), "gate": gate, "drain": drain}
+
+
 def cold(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dict[str, Any]:
     """Run one case without a reference, on one thread."""
     torch.set_num_threads(1)
@@ -94,13 +101,7 @@ def cold(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dic
     mlnegf.solve(equations, 0.0, 0.0, max_solves=1)
     runs = {scheme: mlnegf.solve(equations, gate, drain, scheme=scheme, tolerance=TOLERANCE) for scheme in schemes}
     return {
-        "seed": seed,
-        "index": index,
-        "spacing": spacing,
-        "version": mlnegf.__version__,
-        "device": device.to_dict(),
-        "gate": gate,
-        "drain": drain,
+        **identity(seed, index, spacing),
         "reference": {"converged": False},
         "runs": {name: judged(run, run.potential, run.current) | {"error": None} for name, run in runs.items()},
     }
@@ -120,13 +121,7 @@ def case(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dic
         before = [mlnegf.solve(equations, gate - shift, drain, potential, tolerance=1e-5) for shift in (0.1, 0.05)]
         runs["extrapolated"] = mlnegf.solve(equations, gate, drain, ExtrapolatedBias(*before), tolerance=TOLERANCE)
     return {
-        "seed": seed,
-        "index": index,
-        "spacing": spacing,
-        "version": mlnegf.__version__,
-        "device": device.to_dict(),
-        "gate": gate,
-        "drain": drain,
+        **identity(seed, index, spacing),
         "reference": {
             "converged": reference.converged,
             "ended": reference.outcome.name,
