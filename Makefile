@@ -48,10 +48,10 @@ lab: install  ## open the book in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=book
 
 data: install  ## generate the reduced data set (half a minute)
-	$(BIN)/mlnegf generate --profile reduced --output data/reduced
+	$(BIN)/mlnegf generate --design reduced --output data/reduced
 
-data-full: install  ## generate the full data set (7 minutes on two cores; resumes where it stopped)
-	$(BIN)/mlnegf generate --profile full --output data/full
+data-full: install  ## generate the data of the shipped weights (an hour on two cores; resumes where it stopped)
+	$(BIN)/mlnegf generate --design nanosheets --output data/nanosheets
 
 train: install  ## train the networks on DATA (default data/reduced)
 	$(BIN)/mlnegf train --data '$(DATA)' --output data/weights

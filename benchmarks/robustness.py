@@ -26,7 +26,7 @@ import mlnegf
 from mlnegf._common import Floats, write_whole
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import ExtrapolatedBias
-from mlnegf.scf.loop import CERTIFICATE, Attempt, Limits, from_off_state, from_warmth
+from mlnegf.scf.loop import Attempt, Limits, from_off_state, from_warmth
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Automatic
 
@@ -115,7 +115,7 @@ def case(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dic
     equations = Equations.of(device, tolerance=1e-7)  # with the reference's transverse basis
     mlnegf.solve(equations, 0.0, 0.0, max_solves=1)  # operators are made once for a device; not part of any run
     reference = reference_of(equations, gate, drain)
-    potential, current = device.grid.unfold(reference.point.potential), reference.point.charge.current
+    potential, current = device.grid.unfold(reference.potential), reference.current
     runs = {scheme: mlnegf.solve(equations, gate, drain, scheme=scheme, tolerance=TOLERANCE) for scheme in schemes}
     if reference.converged:
         before = [mlnegf.solve(equations, gate - shift, drain, potential, tolerance=1e-5) for shift in (0.1, 0.05)]
@@ -125,7 +125,7 @@ def case(seed: int, index: int, spacing: float, schemes: tuple[str, ...]) -> dic
         "reference": {
             "converged": reference.converged,
             "ended": reference.outcome.name,
-            "error_estimate": reference.point.correct(CERTIFICATE).error,
+            "error_estimate": reference.point.errors(reference.corrected).potential,
             "solves": reference.point.problem.work.charge_evaluations,
             "current": current,
         },

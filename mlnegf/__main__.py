@@ -178,56 +178,76 @@ def sweep(
 
 
 @main.command()
-@options.late("--profile", options.profiles, default="reduced")
-@options.from_file
+@options.late("--design", options.designs, default="reduced")
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
 @_workers
-def generate(profile: str, file: str | None, output: str, workers: int | None) -> None:
-    """Solve every device of a profile, or the one of a file, at every bias, into labelled files.
-
-    A file's device is solved at the biases of the profile, of the other sign if it is p-type.
-    """
-    from mlnegf.warmstart.dataset import PROFILES
+def generate(design: str, output: str, workers: int | None) -> None:
+    """Solve every device of a design at its biases, into labelled files."""
+    from mlnegf.warmstart.design import Design
     from mlnegf.warmstart.generation import generate
 
-    require(profile in PROFILES, "profile", profile, f"one of {sorted(PROFILES)}", "generate")
-    chosen = PROFILES[profile]
-    if file:
-        device = options.device({"file": file})
-        sign = 1 if device.polarity == "n" else -1
-        gates, drains = (tuple(sign * voltage for voltage in side) for side in (chosen.gates, chosen.drains))
-        chosen = replace(chosen, devices=(device,), unseen=(), gates=gates, drains=drains)
-    generate(chosen, output, _command(), workers)
+    generate(Design.read(design), output, _command(), workers)
 
 
 @main.command()
 @click.option("--data", type=click.Path(exists=True, file_okay=False), required=True, help="folder of `generate`")
-@click.option("--output", type=click.Path(file_okay=False), required=True, help="folder for weights and checkpoint")
+@click.option("--output", type=click.Path(file_okay=False), required=True, help="folder for weights and checkpoints")
+@options.late("--network", lambda: options.of_training("network"), default="separable")
 @options.late("--epochs", lambda: options.of_training("epochs"), type=int)
 @options.late("--loss", lambda: options.of_training("loss"))
-@options.late("--network", lambda: options.of_training("network"))
 @click.option("--seed", type=int, default=0)
-def train(data: str, output: str, seed: int, **chosen: Any) -> None:
-    """Train a network; a second run goes on from the checkpoint."""
-    from mlnegf.learning.networks import save
-    from mlnegf.warmstart import dataset, objective, samples
-    from mlnegf.warmstart.learned import FILE
-    from mlnegf.warmstart.trained_range import describe
+@click.option("--voters", type=click.IntRange(1), default=1, help="networks from as many seeds, of `separable` alone")
+def train(data: str, output: str, network: str, seed: int, voters: int, **chosen: Any) -> None:
+    """Train networks; a second run goes on from the checkpoints.
+
+    `separable` ones make the learned guess, from parameters alone; the others read slices of the first iteration.
+    """
+    from mlnegf.warmstart import dataset
 
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     splits = dataset.split(dataset.cases(data))
-    training, validation = ([case.sample() for case in part] for part in (splits.training, splits.validation))
     given = {name: value for name, value in chosen.items() if value is not None}
-    settings = objective.Settings(**given, seed=seed, checkpoint=str(folder / "checkpoint.safetensors"))
-    trained = objective.train(training, validation, settings)
-    median = float(np.median(objective.potential_error(trained.model, validation).largest))
+    if network == "separable":
+        require("loss" not in given, "loss", given.get("loss"), "none: `separable` has one of its own", "train")
+        path, error = _train_start(splits, folder, range(seed, seed + voters), given)
+    else:
+        require(voters == 1, "voters", voters, "1 for a network of slices", "train")
+        path, error = _train_slices(splits, folder, {**given, "network": network, "seed": seed})
+    click.echo(f"{path}: validation, largest error of the potential in a case: median {error * 1e3:.2f} mV")
+
+
+def _train_start(splits: Any, folder: Path, seeds: range, given: dict[str, Any]) -> tuple[Path, float]:
+    from mlnegf.learning.training import Settings
+    from mlnegf.warmstart import learned, start_training
+
+    training, validation = (start_training.lessons(part) for part in (splits.training, splits.validation))
+    models, settings = [], Settings(**given)
+    for seed in seeds:
+        settings = replace(settings, seed=seed, checkpoint=str(folder / f"checkpoint{seed}.safetensors"))
+        models.append(start_training.train(training, validation, settings).model)
     origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    card = describe(training, samples.START, f"{len(training)} cases in {data}") | origin
+    guess = start_training.voters(models, training, validation, **origin, data=f"{len(training)} cases")
+    guess.save(folder / learned.FILE)
+    return folder / learned.FILE, float(guess.metadata["largest_error"])
+
+
+def _train_slices(splits: Any, folder: Path, given: dict[str, Any]) -> tuple[Path, float]:
+    from mlnegf.learning.networks import save
+    from mlnegf.warmstart import objective, samples
+    from mlnegf.warmstart.trained_range import describe
+
+    training, validation = ([case.sample() for case in part] for part in (splits.training, splits.validation))
+    settings = objective.Settings(**given, checkpoint=str(folder / "checkpoint.safetensors"))
+    trained = objective.train(training, validation, settings)
+    error = float(np.median(objective.potential_error(trained.model, validation).largest))
+    origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
+    card = describe(training, samples.START, f"{len(training)} cases") | origin
     card["history"] = json.dumps({name: values.tolist() for name, values in trained.history._asdict().items()})
-    card["largest_error"] = f"{median:.6f}"
-    save(folder / FILE, trained.model, card)
-    click.echo(f"{folder / FILE}: validation, largest error of the potential in a case: median {median * 1e3:.2f} mV")
+    card["largest_error"] = f"{error:.6f}"
+    path = folder / f"{settings.network}.safetensors"
+    save(path, trained.model, card)
+    return path, error
 
 
 @main.command()
@@ -236,7 +256,7 @@ def train(data: str, output: str, seed: int, **chosen: Any) -> None:
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="the shipped ones unless given")
 @click.option("--guesses", default="flat,semiclassical,previous,extrapolated,learned")
 @click.option("--schemes", default="gummel,anderson,newton")
-@click.option("--parts", default="unseen_bias,unseen_device")
+@click.option("--parts", default="unseen_bias,unseen_device", help="of the split; also outside, validation, training")
 @_tolerance
 @_workers
 @_figure("the table")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]

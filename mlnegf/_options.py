@@ -67,17 +67,11 @@ def of_device(command: Command) -> Command:
         click.option("--penetration/--no-penetration", default=None, help="whether wave functions enter the oxide"),
         click.option("--spacing", help="largest cell, nm: one number, or dx,dy,dz  [default: 0.25]"),
     ]
+    words = "TOML or JSON file of the device's parameters; options of single parameters win"
+    options.append(click.option("--device", "file", type=click.Path(exists=True, dir_okay=False), help=words))
     for option in reversed(options):
         command = option(command)
-    return from_file(command)
-
-
-from_file = click.option(
-    "--device",
-    "file",
-    type=click.Path(exists=True, dir_okay=False),
-    help="TOML or JSON file of the device's parameters; options of single parameters, where there are any, win",
-)
+    return command
 
 
 def _flag(name: str) -> str:
@@ -113,11 +107,11 @@ def schemes() -> str:
     return ", ".join(SCHEMES)
 
 
-def profiles() -> str:
-    """List profiles."""
-    from mlnegf.warmstart.dataset import PROFILES
+def designs() -> str:
+    """List the designs that come with the package."""
+    from mlnegf.warmstart.design import shipped
 
-    return ", ".join(PROFILES)
+    return f"{', '.join(shipped())}, or a TOML file, see `mlnegf.warmstart.design`"
 
 
 def of_training(name: str) -> str:
@@ -126,8 +120,12 @@ def of_training(name: str) -> str:
     from mlnegf.learning.networks import NETWORKS
     from mlnegf.warmstart.objective import Settings
 
-    known = {"epochs": "passes over the data", "loss": ", ".join(LOSSES), "network": ", ".join(NETWORKS)}
-    return f"{known[name]}  [default: {getattr(Settings, name)}]"
+    known = {
+        "epochs": "passes over the data",
+        "loss": ", ".join(LOSSES),
+        "network": ", ".join(["separable", *NETWORKS]),
+    }
+    return known[name] if name == "network" else f"{known[name]}  [default: {getattr(Settings, name)}]"
 
 
 def device(options: dict[str, Any]) -> Any:

@@ -1,19 +1,20 @@
 """A tiny device, data of it and weights trained on them, each made once a session."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import pytest
 import torch
 
-from mlnegf import Device, LearnedGuess, Solution, solve
+from mlnegf import Device, Solution, solve
 from mlnegf.learning.networks import save
 from mlnegf.learning.training import Trained
 from mlnegf.warmstart import dataset, generation
-from mlnegf.warmstart.dataset import Profile, Splits
+from mlnegf.warmstart.dataset import Splits
+from mlnegf.warmstart.design import Design
 from mlnegf.warmstart.objective import Settings, train
 from mlnegf.warmstart.samples import START, Sample
+from mlnegf.warmstart.slice_guess import SliceGuess
 from mlnegf.warmstart.storage import Case
 from mlnegf.warmstart.trained_range import describe
 
@@ -34,17 +35,38 @@ def solution(device: Device) -> Solution:
     return solve(device, 0.4, 0.3, tolerance=1e-5)
 
 
-@pytest.fixture(scope="session")
-def profile(device: Device) -> Profile:
-    """Two devices known and one unseen; a profile of the user's own, known to nobody by name."""
-    longer, unseen = replace(device, gate_length=7.0), replace(device, width=2.5)
-    return Profile((device, longer), gates=(0.1, 0.3, 0.5), drains=(0.1, 0.4), unseen=(unseen,))
+TINY = """
+[each]
+width = 3.0
+thickness = 3.0
+gate_length = 6.0
+source_length = 5.0
+drain_length = 5.0
+spacing = [0.5, 0.5, 0.5]
+gates = [0.1, 0.3, 0.5]
+drains = [0.1, 0.4]
+
+[[group]]
+
+[[group]]
+gate_length = 7.0
+
+[[group]]
+part = "unseen"
+width = 2.5
+"""
 
 
 @pytest.fixture(scope="session")
-def data(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def design() -> Design:
+    """Two devices known, `device` the first, and one unseen; a design of the user's own, known to nobody by name."""
+    return Design(TINY)
+
+
+@pytest.fixture(scope="session")
+def data(design: Design, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "tiny"
-    generation.generate(profile, folder, "the tests", workers=1, progress=False)
+    generation.generate(design, folder, "the tests", workers=1, progress=False)
     return folder
 
 
@@ -56,7 +78,7 @@ def found(data: Path) -> list[Case]:
 @pytest.fixture(scope="session")
 def splits(found: list[Case]) -> Splits:
     """Of six biases of each known device: four, one and one."""
-    return dataset.split(found, validation=0.2, test=0.2)
+    return dataset.split(found, validation=1 / 6, test=1 / 6)
 
 
 @pytest.fixture(scope="session")
@@ -77,5 +99,5 @@ def weights(trained: Trained, training: list[Sample], tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
-def learned(weights: Path) -> LearnedGuess:
-    return LearnedGuess.load(weights)
+def learned(weights: Path) -> SliceGuess:
+    return SliceGuess.load(weights)

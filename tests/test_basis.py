@@ -110,7 +110,8 @@ def test_the_error_estimate_holds_what_the_basis_leaves_out() -> None:
     device = replace(WIDE, width=8.0, thickness=5.0)
     problem = Problem.of(device, 0.8, 0.05, tolerance=1e-2)
     point = problem.evaluate(problem.semiclassical())
-    certificate = point.correct(1e-4)
-    assert certificate.basis_error > 1e-5
-    assert certificate.error > certificate.basis_error
+    point.correct(1e-4)
+    assert point.left_out[0] > 1e-5
+    for corrected in (False, True):
+        assert point.errors(corrected).potential > point.left_out[0]
     assert solve(device, 0.8, 0.05, tolerance=1e-4).error_estimate < 1e-4

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import mlnegf
 from mlnegf import Device, LearnedGuess, Region, _options
 from mlnegf.__main__ import main
 from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.warmstart import dataset, generation
+from mlnegf.warmstart import dataset
 from mlnegf.warmstart.comparison import read
-from mlnegf.warmstart.dataset import Profile
+from mlnegf.warmstart.design import Design, shipped
+from mlnegf.warmstart.slice_guess import SliceGuess
 
 TINY = shlex.split("--width 3 --thickness 3 --gate-length 6 --source-length 5 --drain-length 5 --spacing 0.5")
 BIAS = shlex.split("--gate 0.3 --drain 0.1")
@@ -29,14 +30,6 @@ BIAS = shlex.split("--gate 0.3 --drain 0.1")
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def small(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Profile:
-    """The profile `reduced`, replaced by one device at three biases."""
-    small = Profile(profile.devices[:1], profile.gates, profile.drains[:1], unseen=())
-    monkeypatch.setitem(dataset.PROFILES, "reduced", small)
-    return small
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])
@@ -142,7 +135,7 @@ def test_an_option_can_be_the_default_and_still_win(tmp_path: Path) -> None:
         ("d.yaml", "width: 3", "the name ends in '.yaml', expected one of ['.json', '.toml']"),
     ],
 )
-@pytest.mark.parametrize("command", [["solve", *BIAS], ["sweep"], ["generate", "--output", "nowhere"]])
+@pytest.mark.parametrize("command", [["solve", *BIAS], ["sweep"]])
 def test_a_bad_device_file_is_named(command: list[str], tmp_path: Path, name: str, text: str, words: str) -> None:
     (tmp_path / name).write_text(text)
     result = run(*command, "--device", tmp_path / name)
@@ -247,7 +240,7 @@ def test_an_unconverged_solve_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> 
         (["solve", *TINY, *BIAS, "--figure", "out.pdf"], "'--figure': 'out.pdf', expected a name that ends in .png"),
         (["solve", *TINY, *BIAS, "--device", "absent.toml"], "'--device': File 'absent.toml' does not exist"),
         (["sweep", *TINY, "--guess", "nonsense"], "guess = 'nonsense', expected one of"),
-        (["generate", "--profile", "huge", "--output", "nowhere"], "profile = 'huge', expected one of"),
+        (["generate", "--design", "huge", "--output", "nowhere"], "design = 'huge', expected a TOML file or one of"),
         (["generate", "--output", "nowhere", "--workers", 0], "'--workers': 0 is not in the range"),
         (["train", "--data", "absent", "--output", "nowhere"], "'--data': Directory 'absent' does not exist"),
         (["benchmark", "--data", "absent", "--output", "nowhere"], "'--data': Directory 'absent' does not exist"),
@@ -268,11 +261,12 @@ def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "absent.safetensors" in result.stderr.replace("\n", "")
 
 
-def test_the_learned_guess_has_a_name(monkeypatch: pytest.MonkeyPatch, learned: LearnedGuess) -> None:
-    monkeypatch.setattr(LearnedGuess, "pretrained", lambda: learned)
+def test_the_learned_guess_has_a_name() -> None:
     result = run("solve", *TINY, *BIAS, "--guess", "learned", "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["work"]["charge_evaluations"] >= 2
+    said = json.loads(result.stdout)
+    assert not said["guess_used"], "the device is outside its training"
+    assert any("source_length = 5 is outside the trained" in words for words in said["warnings"])
 
 
 def test_sweep_prints_a_table() -> None:
@@ -314,35 +308,41 @@ def test_an_unconverged_sweep_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert result.exit_code == 1
 
 
-def test_generate_fills_a_folder(small: Profile, tmp_path: Path) -> None:
-    result = run("generate", "--profile", "reduced", "--output", tmp_path / "data", "--workers", 1)
+@pytest.fixture
+def small(design: Design, tmp_path: Path) -> Path:
+    """The file of a design: one device at three biases."""
+    path = tmp_path / "small.toml"
+    path.write_text(design.text.partition("[[group]]")[0] + "[[group]]\ndrains = [0.1]")
+    return path
+
+
+def test_generate_fills_a_folder(small: Path, tmp_path: Path, device: Device) -> None:
+    result = run("generate", "--design", small, "--output", tmp_path / "data", "--workers", 1)
     assert result.exit_code == 0
-    assert [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")] == [
-        (small.devices[0], gate) for gate in small.gates
-    ]
+    found = [(case.device, case.gate, case.drain) for case in dataset.cases(tmp_path / "data")]
+    assert found == [(device, gate, 0.1) for gate in (0.1, 0.3, 0.5)]
 
 
-def test_generate_takes_the_device_of_a_file(small: Profile, tmp_path: Path, device: Device) -> None:
-    other = replace(device, width=2.5)
-    (tmp_path / "device.json").write_text(json.dumps(other.to_dict()))
-    options = ["--profile", "reduced", "--device", tmp_path / "device.json", "--workers", 1]
-    result = run("generate", *options, "--output", tmp_path / "data")
-    assert result.exit_code == 0
-    found = [(case.device, case.gate) for case in dataset.cases(tmp_path / "data")]
-    assert found == [(other, gate) for gate in small.gates]
+def test_generate_solves_the_reduced_design_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Design] = []
+    monkeypatch.setattr("mlnegf.warmstart.generation.generate", lambda design, *_: asked.append(design))
+    assert run("generate", "--output", tmp_path).exit_code == 0
+    assert asked == [Design.read("reduced")]
 
 
-def test_a_p_type_device_of_a_file_is_generated_at_its_own_sign(
-    small: Profile, tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Profile] = []
-    monkeypatch.setattr(generation, "generate", lambda profile, *_: asked.append(profile))
-    holes = replace(device, polarity="p")
-    (tmp_path / "device.json").write_text(json.dumps(holes.to_dict()))
-    result = run("generate", "--device", tmp_path / "device.json", "--output", tmp_path / "data")
-    assert result.exit_code == 0
-    gates, drains = (tuple(-voltage for voltage in side) for side in (small.gates, small.drains))
-    assert asked == [Profile((holes,), gates, drains, unseen=())]
+def test_generate_lists_the_designs_of_the_package() -> None:
+    text = run("generate", "--help").stdout
+    assert {"nanosheets", "reduced"} <= set(shipped())
+    assert all(name in text for name in shipped())
+
+
+def test_a_bad_design_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[[group]]\ngate_lenght = 9.0\ngates = [0.1]\ndrains = [0.1]")
+    result = run("generate", "--design", path, "--output", tmp_path / "data")
+    assert result.exit_code == 2
+    assert "bad.toml, group 1: Design: gate_lenght = [9.0], expected a parameter" in result.stderr.replace("\n", " ")
+    assert not (tmp_path / "data").exists()
 
 
 def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:
@@ -353,25 +353,35 @@ def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:
     assert "not a whole data file" in result.stderr.replace("\n", " ")
 
 
-def test_train_writes_a_usable_guess(data: Path, tmp_path: Path, device: Device) -> None:
-    result = run("train", "--data", data, "--output", tmp_path / "weights", "--epochs", 1)
+@pytest.mark.parametrize(
+    ("network", "file", "kind"),
+    [
+        ("separable", "start.safetensors", LearnedGuess),
+        ("slice_autoencoder", "slice_autoencoder.safetensors", SliceGuess),
+    ],
+)
+def test_train_writes_a_usable_guess(
+    data: Path, tmp_path: Path, device: Device, network: str, file: str, kind: type[LearnedGuess | SliceGuess]
+) -> None:
+    result = run("train", "--data", data, "--output", tmp_path / "weights", "--epochs", 1, "--network", network)
     assert result.exit_code == 0
     assert "validation, largest error" in result.stdout
-    guess = LearnedGuess.load(tmp_path / "weights" / "autoencoder.safetensors")
+    guess = kind.load(tmp_path / "weights" / file)
     assert mlnegf.solve(device, 0.3, 0.1, guess=guess).converged
 
 
 def test_train_goes_on_from_its_checkpoint(data: Path, tmp_path: Path) -> None:
-    command = ("train", "--data", data, "--output", tmp_path, "--epochs", 1)
+    command = ("train", "--data", data, "--output", tmp_path, "--epochs", 1, "--voters", 2)
     first = run(*command)
-    checkpoint = (tmp_path / "checkpoint.safetensors").read_bytes()
+    checkpoint = (tmp_path / "checkpoint1.safetensors").read_bytes()
     assert run(*command).stdout == first.stdout
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == checkpoint
+    assert (tmp_path / "checkpoint1.safetensors").read_bytes() == checkpoint
 
 
 @pytest.mark.parametrize(("option", "value"), [("--loss", "nonsense"), ("--network", "nonsense"), ("--epochs", 0)])
 def test_unusable_training_settings_are_named(data: Path, tmp_path: Path, option: str, value: object) -> None:
-    result = run("train", "--data", data, "--output", tmp_path, option, value)
+    given = [option, value] + (["--network", "slice_autoencoder"] if option == "--loss" else [])
+    result = run("train", "--data", data, "--output", tmp_path, *given)
     assert result.exit_code == 2
     assert f"{option.removeprefix('--')} = {value!r}, expected" in result.stderr.replace("\n", " ")
 
@@ -385,11 +395,20 @@ def test_unknown_names_of_a_benchmark_are_named(data: Path, tmp_path: Path, opti
 
 def test_benchmark_prints_a_row_for_each_guess(data: Path, weights: Path, tmp_path: Path) -> None:
     output, figure = tmp_path / "runs.json", tmp_path / "runs.png"
-    options = ["--guesses", "semiclassical,learned", "--schemes", "newton", "--parts", "validation", "--workers", 1]
-    options += ["--figure", figure, "--weights", weights]
+    options = [
+        "--guesses",
+        "semiclassical,learned",
+        "--schemes",
+        "newton",
+        "--parts",
+        "unseen_device,outside",
+        "--workers",
+        1,
+    ]
+    options += ["--parts", "unseen_device,outside", "--figure", figure, "--weights", weights]
     result = run("benchmark", "--data", data, "--output", output, *options)
     assert result.exit_code == 0
     assert [line.split()[2] for line in result.stdout.splitlines()] == ["semiclassical", "learned"]
-    assert len(read(output)) == 4
+    assert len(read(output)) == 12
     with Image.open(figure) as image:
         assert image.format == "PNG"

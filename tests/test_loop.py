@@ -32,7 +32,7 @@ def test_the_way_from_the_closed_channel_ends_at_the_same_solution(device: Devic
     run = from_off_state(problem, Automatic(), Limits(1e-5, 1e-2, 60))
     assert run.converged
     assert run.point.problem is problem
-    np.testing.assert_allclose(device.grid.unfold(run.point.potential), solution.potential, atol=2e-5)
+    np.testing.assert_allclose(device.grid.unfold(run.potential), solution.potential, atol=2e-5)
     # The whole way is counted, and it is a way: more than one bias.
     assert problem.work.charge_evaluations == len(run.history) > solution.negf_solves
 
@@ -84,7 +84,7 @@ def test_cooling_and_raising_the_gate_meet(device: Device) -> None:
     one, other = (way(Problem.of(device, *BIAS), Automatic(), limits) for way in (from_off_state, from_warmth))
     assert one.converged
     assert other.converged
-    assert abs(one.point.potential - other.point.potential).max() < 2e-5
+    assert abs(one.potential - other.potential).max() < 2e-5
 
 
 def test_a_scheme_without_patience_is_left_alone(device: Device) -> None:

@@ -59,7 +59,8 @@ def python(target: Path, elsewhere: Path, *arguments: str) -> str:
 def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     here = {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf").rglob("*.py")}
     here |= {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf" / "warmstart" / "weights").iterdir()}
-    assert "mlnegf/warmstart/weights/autoencoder.safetensors" in here
+    here |= {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf" / "warmstart" / "designs").iterdir()}
+    assert {"mlnegf/warmstart/weights/start.safetensors", "mlnegf/warmstart/designs/reduced.toml"} <= here
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if name.startswith("mlnegf/")} == here
 

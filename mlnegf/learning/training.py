@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from torch import nn
 from tqdm import tqdm
 
 from mlnegf._common import Floats, require
-from mlnegf.learning.networks.network import Network
 from mlnegf.learning.weights import read_tensors, write_tensors
 
 _require = partial(require, caller="training")
@@ -26,7 +25,7 @@ _require = partial(require, caller="training")
 CHECKPOINT: Final = "mlnegf training run"
 
 Example = TypeVar("Example")
-Objective = Callable[[Network, Example], tuple[torch.Tensor, torch.Tensor]]
+Objective = Callable[[Any, Example], tuple[torch.Tensor, torch.Tensor]]
 """Maps a network and an example to the loss, which is made small, and a mean squared error, which is watched."""
 
 
@@ -73,7 +72,7 @@ class History(NamedTuple):
 class Trained:
     """A network with the weights of the epoch that did best on validation, and how it got there."""
 
-    model: Network
+    model: Any
     history: History
     settings: Settings
 
@@ -84,7 +83,7 @@ class Trained:
 
 
 def train(
-    model: Network,
+    model: nn.Module,
     objective: Objective[Example],
     lessons: Sequence[Example],
     exams: Sequence[Example],
@@ -99,7 +98,7 @@ def train(
 
     Parameters
     ----------
-    model : Network
+    model : Module
         With its first weights; trained in place.
     objective : callable
         See `Objective`.
@@ -168,7 +167,7 @@ def schedule(done: float) -> float:
     return min(1.0, 20.0 * done) * (1.0 + math.cos(math.pi * done)) / 2.0
 
 
-def evaluate(model: Network, examples: Sequence[Example], objective: Objective[Example]) -> tuple[float, float]:
+def evaluate(model: nn.Module, examples: Sequence[Example], objective: Objective[Example]) -> tuple[float, float]:
     """Return the mean loss over examples and the root mean square error."""
     model.eval()
     with torch.no_grad():
@@ -183,7 +182,7 @@ _Epochs = list[tuple[float, float, float]]
 def _store(
     path: str,
     identity: Mapping[str, str],
-    model: Network,
+    model: nn.Module,
     optimiser: torch.optim.AdamW,
     history: _Epochs,
     best: _Weights,
@@ -197,7 +196,7 @@ def _store(
 
 
 def _resume(
-    path: str | None, identity: Mapping[str, str], model: Network, optimiser: torch.optim.AdamW
+    path: str | None, identity: Mapping[str, str], model: nn.Module, optimiser: torch.optim.AdamW
 ) -> tuple[_Epochs, _Weights]:
     """Go on from the checkpoint, if there is one: return the history and the best weights so far."""
     if path is None or not Path(path).exists():
@@ -218,7 +217,7 @@ def _resume(
     return [(a, b, c) for a, b, c in json.loads(metadata["history"])], _under(tensors, "best.")
 
 
-def _copy(model: Network) -> _Weights:
+def _copy(model: nn.Module) -> _Weights:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 

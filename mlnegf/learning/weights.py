@@ -27,6 +27,15 @@ def write_tensors(path: Location, tensors: Mapping[str, torch.Tensor], metadata:
     write_whole(path, lambda file: file.write_bytes(content))
 
 
+def kind_of(path: Location) -> str:
+    """Say what a file of `write_tensors` holds: its kind and format version; empty if it does not say."""
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            return str((file.metadata() or {}).get("format", ""))
+    except SafetensorError:
+        return ""
+
+
 def read_tensors(path: Location, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read what `write_tensors` wrote; ValueError for any other file."""
     expected, again = f"{kind} {FORMAT_VERSION}", "copy the file again or train again"

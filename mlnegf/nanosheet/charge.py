@@ -162,3 +162,6 @@ class Charge(Protocol):
 
     def respond_transposed(self, density: Floats, current: float) -> Floats:
         """Apply the transpose of `respond` to weights of δn (nx, cells) and of δI: the gradient by φ, (nx, cells)."""
+
+    def remainder(self, change: Floats) -> tuple[Floats, float]:
+        """Return what `respond` leaves of a finite change of potential: density (nx, cells), nm⁻³, and current, A."""

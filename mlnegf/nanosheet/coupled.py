@@ -184,3 +184,7 @@ class MixedCharge:
     def respond_transposed(self, density: Floats, current: float) -> Floats:
         """Return that of the uncoupled modes."""
         return self.uncoupled.respond_transposed(density, current)
+
+    def remainder(self, change: Floats) -> tuple[Floats, float]:
+        """Return that of the uncoupled modes."""
+        return self.uncoupled.remainder(change)

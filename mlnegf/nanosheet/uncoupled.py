@@ -130,6 +130,12 @@ class UncoupledCharge:
         density += self._polarisation(energy)
         return self.on_grid(density), float(current.sum())
 
+    def remainder(self, change: Floats) -> tuple[Floats, float]:
+        """Return what `respond` leaves of a finite change, subbands keeping their shapes; see `charge.Charge`."""
+        energy = -self._on_channel(change)
+        lines, current = self.lines.remainder(torch.einsum("kxc,xc->kx", self.shapes, energy * self.basis.weights))
+        return self.on_grid(torch.einsum("kx,kxc->xc", lines, self.shapes)), float(current.sum())
+
     def respond_transposed(self, density: Floats, current: float) -> Floats:
         """Apply the transpose of `respond`; see `charge.Charge`."""
         weight = self._on_channel(density)

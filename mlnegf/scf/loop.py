@@ -13,12 +13,12 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.device import HOTTEST
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.guesses import Start
-from mlnegf.scf.point import Point
+from mlnegf.scf.point import LINEAR, Errors, Point
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme
 
-CERTIFICATE = 1e-4
-"""Relative residual of the linear solve that certifies convergence."""
+ROUGH = 1e-2
+"""Relative residual of the linear solve that a certificate begins with."""
 
 
 class Outcome(Enum):
@@ -63,11 +63,14 @@ class Limits:
         Of the estimated errors: V, and relative.
     solves : int
         NEGF solves that `problem.work` may have counted at the end.
+    corrected : bool
+        Whether the answer is the last point with its correction, or the point itself.
     """
 
     tolerance: float
     current_tolerance: float
     solves: int
+    corrected: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,8 @@ class Attempt:
         What the solution should say of the way.
     guess_used : bool
         Whether it went on from where the guess said.
+    corrected : bool
+        Whether the answer is `point` with its correction.
     """
 
     point: Point
@@ -91,11 +96,22 @@ class Attempt:
     history: tuple[Iteration, ...]
     notes: tuple[str, ...] = ()
     guess_used: bool = True
+    corrected: bool = False
 
     @property
     def converged(self) -> bool:
         """Whether both error estimates are under their tolerances."""
         return self.outcome is Outcome.converged
+
+    @property
+    def potential(self) -> Floats:
+        """The answer, (nx, cells), V."""
+        return self.point.potential + (self.point.corrections[-1].step if self.corrected else 0.0)
+
+    @property
+    def current(self) -> float:
+        """The answer's current, A, in the n-type picture."""
+        return self.point.charge.current + (self.point.corrections[-1].current if self.corrected else 0.0)
 
 
 def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> Attempt:
@@ -106,10 +122,17 @@ def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> A
     while True:
         outcome = judge(points[-1])
         potential = _next(scheme, points) if outcome is None else None
-        history.append(_iteration(points[-1]))
+        history.append(_iteration(points[-1], judge.errors))
         if potential is None:
-            point = points[-1] if outcome is Outcome.converged else judge.best
-            return Attempt(point, outcome or Outcome.diverged, tuple(history), first.notes, first.guess_used)
+            converged = outcome is Outcome.converged
+            return Attempt(
+                points[-1] if converged else judge.best,
+                outcome or Outcome.diverged,
+                tuple(history),
+                first.notes,
+                first.guess_used,
+                corrected=converged and limits.corrected,
+            )
         points.append(problem.evaluate(potential))
 
 
@@ -143,10 +166,14 @@ class _Judge:
 
     def __init__(self, limits: Limits, patience: int | None, first: Point) -> None:
         self.limits, self.patience, self.best = limits, patience, first
-        self._asked = 2 * limits.tolerance  # residual, V, from which on a certificate is worth its price
+        # Residual, V, from which on a certificate is worth its price.
+        self._asked = max(2 * limits.tolerance, first.thermal_voltage / 2) if limits.corrected else 2 * limits.tolerance
         self._halved, self._waited = math.inf, 0  # residual, V, when it last halved, and the points since
+        self.errors: Errors | None = None
+        """Of the last point, if they were asked."""
 
     def __call__(self, point: Point) -> Outcome | None:
+        self.errors = None
         if point.distance < self.best.distance:
             self.best = point
         halved = point.distance < self._halved / 2
@@ -158,10 +185,18 @@ class _Judge:
         return Outcome.stalled if self.patience is not None and self._waited >= self.patience else None
 
     def _certifies(self, point: Point) -> bool:
-        correction, limits = point.correct(CERTIFICATE), self.limits
-        excess = max(correction.error / limits.tolerance, correction.current_error / limits.current_tolerance)
+        limits, tolerance = self.limits, ROUGH
+        while True:
+            point.correct(tolerance)
+            self.errors = errors = point.errors(limits.corrected)
+            excess = max(errors.potential / limits.tolerance, errors.current / limits.current_tolerance)
+            # A tighter linear solve is worth its price where it is what the certificate lacks.
+            if excess <= 1 or tolerance <= LINEAR or errors.potential - errors.linear > limits.tolerance:
+                break
+            tolerance /= 10
         # A certificate that failed is not asked again before the residual has fallen as far as it must.
-        self._asked = point.distance * min(0.5, 0.7 / max(excess, 1e-300))
+        order = 2 if limits.corrected else 1
+        self._asked = point.distance * min(0.7, 0.8 / max(excess, 1e-300) ** (1 / order))
         return excess <= 1
 
 
@@ -174,9 +209,9 @@ def _next(scheme: Scheme, points: deque[Point]) -> Floats | None:
     return potential if np.isfinite(potential).all() else None
 
 
-def _iteration(point: Point) -> Iteration:
-    error = point.corrections[-1].error if point.corrections else math.nan
-    return Iteration(point.distance, error, point.problem.own(point.charge.current))
+def _iteration(point: Point, errors: Errors | None = None) -> Iteration:
+    estimate = math.nan if errors is None else errors.potential
+    return Iteration(point.distance, estimate, point.problem.own(point.charge.current))
 
 
 def from_off_state(problem: Problem, scheme: Scheme, limits: Limits, step: float = 0.06) -> Attempt:
@@ -210,7 +245,7 @@ def _along(path: Iterable[Place], last: Place, scheme: Scheme, limits: Limits) -
     On the way a coarse solution will do; a place that has none, where the branch folds back, is stepped over.
     """
     tolerance, before = max(5e-3, limits.tolerance), limits.solves - 1  # one is kept for the problem asked
-    coarse = Limits(tolerance, math.inf, before)
+    coarse = Limits(tolerance, math.inf, before, limits.corrected)
     history: tuple[Iteration, ...] = ()
     line: list[tuple[float, Floats]] = []
     nearest: Floats | None = None
@@ -218,7 +253,7 @@ def _along(path: Iterable[Place], last: Place, scheme: Scheme, limits: Limits) -
         if problem.work.charge_evaluations >= before:
             break
         attempt = iterate(problem, _nearby(problem, place, line, nearest), scheme, coarse)
-        history, nearest = history + attempt.history, attempt.point.potential
+        history, nearest = history + attempt.history, attempt.potential
         if attempt.converged:
             line = [*line[-1:], (place, nearest)]
     place, problem = last

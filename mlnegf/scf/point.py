@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from mlnegf.scf.problem import Problem
 
 
-CERTAIN: Final = 1e-3
-"""Relative residual of the Krylov solver from which on a correction may certify."""
+LINEAR: Final = 1e-4
+"""Relative residual beyond which the Krylov solver need not go."""
+REACH: Final = 1.0
+"""Longest step, kT/e, whose second order is asked: occupations change over kT."""
+MARGIN: Final = 2.0
+"""How much the error bound takes the second order for: what comes after it is of the third."""
+SHAPES: Final = 0.02
+"""Part of ‖δ‖²/kT added for the shapes of subbands, which the second order holds fixed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +36,62 @@ class Correction:
         Relative residual asked of the Krylov solver.
     step : ndarray, (nx, cells)
         δ = −(∂R/∂φ)⁻¹ R, V.
-    error : float
-        Estimated largest distance from the fixed point, V: ‖δ‖ + κ‖ρ‖ + 1.2 ‖δ‖²/kT + κ‖β‖, with ρ what the Krylov
-        solver left, κ ≥ 1 the observed ‖δ‖ over the preconditioned residual, and β the next.
-    basis_error : float
-        ‖β‖, V: what transverse functions left out of the basis would change; 0 in a correction too rough to certify.
-    current_error : float
-        |∂I/∂φ · δ| / |I|, and the same of β.
+    density : ndarray, (nx, cells)
+        ∂n/∂φ δ, nm⁻³.
+    current : float
+        ∂I/∂φ δ, A.
+    left : float
+        κ‖ρ‖, V: what the Krylov solver left, with κ ≥ 1 the observed ‖δ‖ over the preconditioned residual.
+    amplification : float
+        κ.
     """
 
     tolerance: float
     step: Floats
-    error: float
-    basis_error: float
-    current_error: float
+    density: Floats
+    current: float
+    left: float
+    amplification: float
+
+    @property
+    def size(self) -> float:
+        """‖δ‖, the largest step, V."""
+        return float(abs(self.step).max())
+
+
+@dataclass(frozen=True, eq=False)
+class SecondOrder:
+    """What the second order adds to a correction.
+
+    Attributes
+    ----------
+    step : ndarray, (nx, cells)
+        ε = −(∂R/∂φ)⁻¹ (R(φ + δ) − R(φ) − ∂R/∂φ δ), V, in which subbands keep their shapes.
+    current : float
+        The same of the current, and ∂I/∂φ ε: A.
+    """
+
+    step: Floats
+    current: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Estimated errors of a point, or of a point with its correction.
+
+    Attributes
+    ----------
+    potential : float
+        Largest distance from the fixed point, V.
+    current : float
+        Relative.
+    linear : float
+        The part of `potential` that a tighter linear solve would lessen, V.
+    """
+
+    potential: float
+    current: float
+    linear: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +150,21 @@ class Point:
         tolerance = max(1e-7, 1e-3 * self.distance)
         return self.problem.predicted(shifted_density(self.charge, self.potential), self.potential, tolerance)
 
+    def _apply(self, change: Floats) -> tuple[Floats, Floats, float]:
+        """Return P⁻¹ ∂R/∂φ δ, flat, with P⁻¹ one multigrid cycle, and ∂n/∂φ δ and ∂I/∂φ δ."""
+        work, poisson = self.problem.work, self.problem.poisson
+        density, current = self.charge.respond(change.reshape(self.potential.shape))
+        require_finite(self.problem, density)
+        work.linearised_applications += 1
+        work.poisson_solves += 1
+        linear = (poisson.operator @ change.ravel()) + (poisson.source * density).ravel()
+        return np.asarray(self.screened.cycle.matvec(linear)), density, current
+
+    def _solve(self, right: Floats, tolerance: float, start: Floats | None = None) -> Floats:
+        """Solve P⁻¹ ∂R/∂φ δ = `right`, flat, by GMRES on matrix-free products."""
+        operator = LinearOperator((right.size,) * 2, matvec=lambda change: self._apply(change)[0], dtype=np.float64)
+        return np.asarray(gmres(operator, right, x0=start, rtol=tolerance, restart=80, maxiter=2)[0])
+
     def correct(self, tolerance: float) -> Correction:
         """Solve ∂R/∂φ δ = −R by GMRES on matrix-free products, each followed by one multigrid cycle.
 
@@ -114,33 +177,58 @@ class Point:
         """
         if self.corrections and self.corrections[-1].tolerance <= tolerance:
             return self.corrections[-1]
-        work, poisson, cycle = self.problem.work, self.problem.poisson, self.screened.cycle
-
-        def apply(change: Floats) -> tuple[Floats, float]:
-            density, current = self.charge.respond(change.reshape(self.potential.shape))
-            require_finite(self.problem, density)
-            work.linearised_applications += 1
-            work.poisson_solves += 1
-            linear = (poisson.operator @ change.ravel()) + (poisson.source * density).ravel()
-            return np.asarray(cycle.matvec(linear)), current
-
-        right = cycle.matvec(-self.residual.ravel())
-        operator = LinearOperator((right.size,) * 2, matvec=lambda change: apply(change)[0], dtype=np.float64)
-        first = self.corrections[-1].step.ravel() if self.corrections else None
-        step, _ = gmres(operator, right, x0=first, rtol=tolerance, restart=80, maxiter=2)
-        image, current = apply(step)
-        size, left = abs(step).max(), abs(right - image).max()
-        amplification = max(1.0, size / max(abs(right).max(), 1e-300))
-        error = size + amplification * left + 1.2 * size**2 / self.problem.device.thermal_energy
-        basis_error, moved = self._left_out if tolerance <= CERTAIN else (0.0, 0.0)
-        error = float(error + amplification * basis_error)
-        relative = _relative(abs(current) + abs(moved), self.charge.current)
-        found = Correction(tolerance, step.reshape(self.potential.shape), error, basis_error, relative)
+        right = self.screened.cycle.matvec(-self.residual.ravel())
+        step = self._solve(right, tolerance, self.corrections[-1].step.ravel() if self.corrections else None)
+        image, density, current = self._apply(step)
+        amplification = max(1.0, abs(step).max() / max(abs(right).max(), 1e-300))
+        left = float(amplification * abs(right - image).max())
+        step = step.reshape(self.potential.shape)
+        found = Correction(tolerance, step, density, current, left, float(amplification))
         self.corrections.append(found)
         return found
 
     @cached_property
-    def _left_out(self) -> tuple[float, float]:
+    def second_order(self) -> SecondOrder | None:
+        """What the second order adds to the correction there is; None where it is too long for an expansion.
+
+        It takes one pass through the chains at the energies of this solve, and a few products.
+        """
+        correction = self.corrections[-1]
+        if correction.size > REACH * self.thermal_voltage:
+            return None
+        density, current = self.charge.remainder(correction.step)
+        if not np.isfinite(density).all():
+            return None
+        self.problem.work.linearised_applications += 1
+        self.problem.work.poisson_solves += 1
+        right = self.screened.cycle.matvec(-(self.problem.poisson.source * density).ravel())
+        step = self._solve(right, 0.1).reshape(self.potential.shape)
+        return SecondOrder(step, current + self.charge.respond(step)[1])
+
+    def errors(self, corrected: bool) -> Errors:
+        """Estimate the errors of this point, or of the point with its tightest correction.
+
+        Of the point itself: ‖δ‖ + 1.2 ‖δ‖²/kT. With its correction: twice ‖ε‖, the second order, plus a little for the
+        shapes of subbands, which it holds fixed. To both is added what the Krylov solver and the basis left.
+        """
+        correction = self.corrections[-1]
+        basis, moved = self.left_out
+        linear = correction.left
+        rest = linear + correction.amplification * basis
+        square = correction.size**2 / self.thermal_voltage
+        current = self.charge.current
+        second = self.second_order if corrected else None
+        if second is None:
+            # A step too long for an expansion is no correction.
+            change = abs(correction.current) + abs(moved)
+            return Errors(correction.size + 1.2 * square + rest, _relative(change, current), linear)
+        potential = MARGIN * float(abs(second.step).max()) + SHAPES * square + rest
+        share = correction.left / max(correction.size, 1e-300)
+        change = MARGIN * abs(second.current) + share * abs(correction.current) + abs(moved)
+        return Errors(potential, _relative(change, current + correction.current), linear)
+
+    @cached_property
+    def left_out(self) -> tuple[float, float]:
         """Change of potential (V) and of current (A) by transverse functions that the basis leaves out."""
         density, current = self.charge.left_out(self.potential)
         shift = self.screened.solve(-self.problem.poisson.source * density, 1e-2)

@@ -112,7 +112,7 @@ class ShiftedAnderson(Anderson, name="anderson-shift"):
 
 @dataclass(frozen=True)
 class Newton(Scheme, name="newton"):
-    """Newton's method on the exact response.
+    """Newton's method on the exact response, and Chebyshev's where the step is short enough for its second order.
 
     Parameters
     ----------
@@ -127,10 +127,14 @@ class Newton(Scheme, name="newton"):
     longest: float = 4.0
 
     def propose(self, points: Sequence[Point]) -> Floats:
-        """Return the last point plus its capped Newton step."""
-        step = points[-1].correct(self.tolerance).step
-        longest = self.longest * points[-1].thermal_voltage
-        return points[-1].potential + step * min(1.0, longest / max(float(abs(step).max()), 1e-300))
+        """Return the last point plus its capped Newton step, and the second order if it is the smaller part."""
+        point = points[-1]
+        correction = point.correct(self.tolerance)
+        second = point.second_order
+        if second is not None and float(abs(second.step).max()) < correction.size / 2:
+            return point.potential + correction.step + second.step
+        longest = self.longest * point.thermal_voltage
+        return point.potential + correction.step * min(1.0, longest / max(correction.size, 1e-300))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mlnegf._common import Floats, require
 from mlnegf.nanosheet.device import HOTTEST, Device
 from mlnegf.scf.equations import Equations, number
 from mlnegf.scf.guesses import Semiclassical, Start, as_guess, start_of
-from mlnegf.scf.loop import CERTIFICATE, Attempt, Iteration, Limits, Outcome, from_off_state, from_warmth, iterate
+from mlnegf.scf.loop import ROUGH, Attempt, Iteration, Limits, Outcome, from_off_state, from_warmth, iterate
 from mlnegf.scf.point import Point
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.schemes import Scheme, as_scheme
@@ -29,7 +29,7 @@ THREADS = ThreadpoolController()
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Potential, charge and current of one and the same NEGF solve, and how good they are.
+    """Potential, charge and current of one and the same NEGF solve and its linear response, and how good they are.
 
     Attributes
     ----------
@@ -54,6 +54,11 @@ class Solution:
     warnings : tuple of str
         What the equations cannot tell: contacts that are not flat, wells below a lead's edge, charge left out, a guess
         not used.
+    marked : bool
+        Whether a deep well in a contact marks a solution that equilibrium may not lead to.
+    corrected : bool
+        Whether potential, charge and current are those of the last point with its correction, or of the point itself,
+        as of a solve that did not converge.
     potential, charge : ndarray, (nx, ny, nz)
         On `device.grid`: V; electrons (holes if p-type) per cm³.
     current : float
@@ -72,6 +77,8 @@ class Solution:
     work: Work
     history: tuple[Iteration, ...]
     warnings: tuple[str, ...]
+    marked: bool
+    corrected: bool
     potential: Floats
     charge: Floats
     current: float
@@ -110,6 +117,7 @@ def solve(
     filling: str | None = None,
     modes: str | None = None,
     max_solves: int = 100,
+    corrected: bool = True,
 ) -> Solution:
     """Solve NEGF and Poisson self-consistently at one bias.
 
@@ -136,6 +144,9 @@ def solve(
         `coupled`. `coupling` says what it would change.
     max_solves : int
         NEGF solves allowed.
+    corrected : bool
+        Whether to return the last point with its correction, φ + δ, n + ∂n/∂φ δ and I + ∂I/∂φ δ, all of one linear
+        solve there; or else the point itself, which takes a NEGF solve more to come as near.
 
     Returns
     -------
@@ -147,13 +158,27 @@ def solve(
     ValueError
         For an argument out of range, naming it, its value and what to try.
     """
-    limits, chosen, start = limits_of(tolerance, current_tolerance, max_solves), as_scheme(scheme), as_guess(guess)
+    limits = limits_of(tolerance, current_tolerance, max_solves, corrected)
+    chosen, start = as_scheme(scheme), as_guess(guess)
     problem = Problem.of(device, gate, drain, filling, modes, limits.tolerance)
     with THREADS.limit(limits=1):
         return _solution(_follow(problem, start, chosen, limits), limits)
 
 
-def limits_of(tolerance: float, current_tolerance: float, max_solves: int) -> Limits:
+def solve_from_off_state(
+    device: Device | Equations, gate: float, drain: float, tolerance: float = 1e-3, max_solves: int = 200
+) -> Solution:
+    """Solve on the branch that equilibrium leads to: the gate voltage is raised from where the channel is closed.
+
+    Slow and sure, for references. Arguments and result are those of `solve`; see `loop.from_off_state`.
+    """
+    limits = limits_of(tolerance, 1e-2, max_solves)
+    problem = Problem.of(device, gate, drain, tolerance=tolerance)
+    with THREADS.limit(limits=1):
+        return _solution(from_off_state(problem, as_scheme("auto"), limits), limits)
+
+
+def limits_of(tolerance: float, current_tolerance: float, max_solves: int, corrected: bool = True) -> Limits:
     """Check when to stop."""
     errors = []
     for name, value in (("tolerance", tolerance), ("current_tolerance", current_tolerance)):
@@ -161,7 +186,8 @@ def limits_of(tolerance: float, current_tolerance: float, max_solves: int) -> Li
         _require(0 < errors[-1] < np.inf, name, value, "a positive number")
     solves = number(max_solves)
     _require(isinstance(solves, int) and solves >= 1, "max_solves", max_solves, "a whole number, 1 or more")
-    return Limits(errors[0], errors[1], int(solves or 1))
+    _require(isinstance(corrected, (bool, np.bool_)), "corrected", corrected, "True or False")
+    return Limits(errors[0], errors[1], int(solves or 1), bool(corrected))
 
 
 def _follow(problem: Problem, guess: Callable[[Problem], Start], scheme: Scheme, limits: Limits) -> Attempt:
@@ -196,10 +222,13 @@ def _follow(problem: Problem, guess: Callable[[Problem], Start], scheme: Scheme,
 
 def _solution(found: Attempt, limits: Limits) -> Solution:
     point, problem = found.point, found.point.problem
-    correction = point.correct(CERTIFICATE)
+    correction = point.correct(ROUGH)
+    errors = point.errors(found.corrected)
     lattice = band_limit(point.charge.lines.chains, point.charge.lines.contacts)
+    wells = tuple(_wells(point))
     cut = found.converged and lattice.current > limits.current_tolerance
     gate, drain = problem.bias
+    density = point.charge.density + (correction.density if found.corrected else 0.0)
     problem.work.seconds = time.perf_counter() - problem.started
     return Solution(
         device=problem.device,
@@ -207,40 +236,53 @@ def _solution(found: Attempt, limits: Limits) -> Solution:
         drain=drain,
         outcome=Outcome.coarse if cut else found.outcome,
         guess_used=found.guess_used,
-        error_estimate=correction.error,
-        current_error=correction.current_error + lattice.current,
+        error_estimate=errors.potential,
+        current_error=errors.current + lattice.current,
         filling=problem.equations.filling,
         modes=problem.equations.modes,
         work=problem.work,
         history=found.history,
-        warnings=(*found.notes, *_warnings(point), *_of_lattice(lattice)),
-        potential=problem.unfolded(point.potential),
-        charge=problem.device.grid.unfold(point.charge.density) / PER_CUBIC_CENTIMETRE,
-        current=problem.own(point.charge.current),
+        warnings=(*found.notes, *_slopes(point), *wells, *_lost(point), *_of_lattice(lattice)),
+        marked=bool(wells),
+        corrected=found.corrected,
+        potential=problem.unfolded(found.potential),
+        charge=problem.device.grid.unfold(np.maximum(density, 0.0)) / PER_CUBIC_CENTIMETRE,
+        current=problem.own(found.current),
     )
 
 
-def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[str]:
-    """Say what marks the branch that equilibrium does not lead to, and of charge that was lost; limits in eV."""
-    charge, device = point.charge, point.problem.device
-    lowest = charge.lines.chains.onsite.numpy()[charge.lines.chains.onsite[:, 0].argmin()]
-    away = max(1, round(1.0 / device.grid.dx))
-    ends = (
-        ("source", lowest[: round(device.source_length / device.grid.dx)]),
-        ("drain", lowest[::-1][: round(device.drain_length / device.grid.dx)]),
-    )
-    for name, energy in ends:
-        slope, depth = abs(energy[0] - energy[min(away, len(energy) - 1)]), energy[0] - energy.min()
-        if slope > flat:
+def _ends(point: Point) -> tuple[tuple[str, Floats], ...]:
+    """Return the lowest subband along source and drain, each from its lead, eV."""
+    chains, device = point.charge.lines.chains, point.problem.device
+    lowest = chains.onsite.numpy()[chains.onsite[:, 0].argmin()]
+    source, drain = (round(length / device.grid.dx) for length in (device.source_length, device.drain_length))
+    return ("source", lowest[:source]), ("drain", lowest[::-1][:drain])
+
+
+def _slopes(point: Point, flat: float = 0.01) -> Iterator[str]:
+    """Say of contacts that are not `flat`, eV."""
+    away = max(1, round(1.0 / point.problem.device.grid.dx))
+    for name, energy in _ends(point):
+        if (slope := abs(energy[0] - energy[min(away, len(energy) - 1)])) > flat:
             yield (
                 f"the {name} is not flat: its lowest subband moves {slope * 1e3:.0f} meV in 1 nm; "
                 f"lengthen {name}_length"
             )
-        if depth > deep:
+
+
+def _wells(point: Point, deep: float = 0.05) -> Iterator[str]:
+    """Say of wells more than `deep`, eV, which mark a solution that equilibrium may not lead to."""
+    for name, energy in _ends(point):
+        if (depth := energy[0] - energy.min()) > deep:
             yield (
                 f"a well {depth * 1e3:.0f} meV below the lead's edge lies in the {name}: this may not be the solution "
                 "that equilibrium leads to; come from a lower bias"
             )
+
+
+def _lost(point: Point) -> Iterator[str]:
+    """Say what of the charge was lost, and where its model ends."""
+    charge, device = point.charge, point.problem.device
     chains, contacts = charge.lines.chains, charge.lines.contacts
     band_top = float((torch.minimum(*chains.edges) + 4 * chains.hopping).min())
     filled = max(contacts.source, contacts.drain) + 8 * contacts.kT
@@ -251,7 +293,7 @@ def _warnings(point: Point, flat: float = 0.01, deep: float = 0.05) -> Iterator[
         )
     if (missed := charge.lines.unresolved) > 0:
         yield f"the energy integral missed its tolerance {missed:.1g} times over"
-    if (lost := point.correct(CERTIFICATE).basis_error) > 0.2 * point.problem.equations.tolerance:
+    if (lost := point.left_out[0]) > 0.2 * point.problem.equations.tolerance:
         yield (
             f"transverse functions left out of the basis would move the potential by {lost * 1e3:.2g} mV; a smaller "
             "tolerance chooses a larger basis"

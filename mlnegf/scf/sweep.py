@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -95,7 +95,7 @@ def _reach(
     """Solve a bias from the line through solved ones; if that fails, by way of the bias halfway, in `most` solves."""
     # As in `solve`, a scheme that may start again keeps half of the solves for that.
     direct = most if scheme.patience is None or not line or not halvings else (most + 1) // 2
-    solution = _solve(equations, *bias, _from(line), scheme=scheme, max_solves=direct, **tolerances)
+    solution = solve_or_say_why(equations, *bias, guess=_from(line), scheme=scheme, max_solves=direct, **tolerances)
     left = most - solution.negf_solves
     if (
         solution.converged
@@ -124,11 +124,13 @@ def _from(line: Sequence[Solved]) -> Any:
     return PreviousBias(last) if (first.gate, first.drain) == (last.gate, last.drain) else ExtrapolatedBias(first, last)
 
 
-def _solve(equations: Equations, gate: float, drain: float, guess: Any, **options: Any) -> Solution:
-    """Solve, or say in the solution why there is none: one bias may not cost the others."""
+def solve_or_say_why(
+    equations: Equations, gate: float, drain: float, by: Callable[..., Solution] | None = None, /, **options: Any
+) -> Solution:
+    """Solve, `by` another way if given, or say in the solution why not: one bias may not cost the others."""
     started = time.perf_counter()
     try:
-        return solve(equations, gate, drain, guess, **options)
+        return (by or solve)(equations, gate, drain, **options)
     except Exception as error:
         nothing: Floats = np.full(equations.device.grid.shape, np.nan)
         return Solution(
@@ -144,6 +146,8 @@ def _solve(equations: Equations, gate: float, drain: float, guess: Any, **option
             work=Work(seconds=time.perf_counter() - started),
             history=(),
             warnings=(f"{type(error).__name__}: {error}",),
+            marked=False,
+            corrected=False,
             potential=nothing,
             charge=nothing,
             current=np.nan,
@@ -206,7 +210,7 @@ def sweep(
     solutions = (
         continuation(equations, gates, drains, guess, **options)
         if follows
-        else (_solve(equations, gate, drain, start, **options) for drain in drains for gate in gates)
+        else (solve_or_say_why(equations, gate, drain, guess=start, **options) for drain in drains for gate in gates)
     )
     bar = tqdm(solutions, total=len(drains) * len(gates), disable=not progress, unit="bias")
     table = tabulate(list(bar), gates, drains)

@@ -4,7 +4,7 @@ Three parts make the charge: what the contact with the lower edge fills (`equili
 both edges (`nonequilibrium`), and states below both, which neither injects (`bound_states`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -12,8 +12,14 @@ import torch
 from mlnegf.transport.bound_states import BoundStates, bound_states
 from mlnegf.transport.chains import Chains
 from mlnegf.transport.contacts import Contacts
-from mlnegf.transport.equilibrium import EquilibriumCharge, equilibrium_charge, occupation
-from mlnegf.transport.nonequilibrium import NonequilibriumCharge, beyond, by_mode, nonequilibrium_charge
+from mlnegf.transport.equilibrium import EquilibriumCharge, density_on, equilibrium_charge, occupation
+from mlnegf.transport.nonequilibrium import (
+    NonequilibriumCharge,
+    beyond,
+    by_mode,
+    density_and_current_on,
+    nonequilibrium_charge,
+)
 from mlnegf.transport.response import ChainResponse, bound_response, equilibrium_response, nonequilibrium_response
 
 Tensor = torch.Tensor
@@ -30,6 +36,8 @@ class ChainCharge:
     equilibrium : EquilibriumCharge
     nonequilibrium : NonequilibriumCharge
     bound : BoundStates
+    filling : str
+        Of bound states, a name in `bound_states.FILLINGS`.
     """
 
     chains: Chains
@@ -37,6 +45,7 @@ class ChainCharge:
     equilibrium: EquilibriumCharge
     nonequilibrium: NonequilibriumCharge
     bound: BoundStates
+    filling: str
 
     @staticmethod
     def of(
@@ -59,6 +68,7 @@ class ChainCharge:
             equilibrium_charge(chains, contacts, density_scale, tolerance),
             nonequilibrium_charge(chains, contacts, density_scale, tolerance),
             bound_states(chains, contacts, filling),
+            filling,
         )
 
     @cached_property
@@ -97,6 +107,26 @@ class ChainCharge:
     def respond_transposed(self, density: Tensor, current: Tensor) -> Tensor:
         """Apply the transpose of `respond` to weights of δN (K, nx) and of δI (K,): the gradient by E_m(x), (K, nx)."""
         return (density[:, None] @ self.response.density)[:, 0] + current[:, None] * self.response.current
+
+    def remainder(self, change: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what first order leaves of a change δE_m(x) of the site energies (K, nx), eV.
+
+        N(E + δE) − N(E) − ∂N/∂E δE and the same of the current, from the chains solved once more, at the energies that
+        were chosen before: nothing is refined, and little of the work of a solution is done again.
+
+        Returns
+        -------
+        density : Tensor, (K, nx)
+            Electrons per nm.
+        current : Tensor, (K,)
+            A.
+        """
+        moved = replace(self.chains, onsite=self.chains.onsite + change)
+        density, current = density_and_current_on(self.nonequilibrium.panels, moved, self.contacts)
+        density = density + density_on(self.equilibrium.panels, moved, self.contacts)
+        density += bound_states(moved, self.contacts, self.filling).density(moved)
+        linear_density, linear_current = self.respond(change)
+        return density - self.density - linear_density, current - self.current - linear_current
 
     def shifted(self, shifts: Tensor) -> tuple[Tensor, Tensor]:
         """Charge with all levels lowered by `shifts` (J,), eV, and its derivative by them.

@@ -31,6 +31,8 @@ class EquilibriumCharge:
     ----------
     density : Tensor, (K, nx)
         Electrons per nm.
+    panels : Panels
+        Of the contour, above the lower edge.
     points : EnergyPoints
         On the contour.
     resolvent : Resolvent
@@ -40,6 +42,7 @@ class EquilibriumCharge:
     """
 
     density: Tensor
+    panels: Panels
     points: EnergyPoints
     resolvent: Resolvent
     quadrature_error: float
@@ -51,18 +54,11 @@ def equilibrium_charge(
 ) -> EquilibriumCharge:
     """Integrate the charge that one contact would fill; arguments as in `nonequilibrium_charge`."""
     low, _, _ = energy_window(chains, contacts)
-    height = torch.pi / 2 * contacts.kT  # half way to the first pole of f
+    height = _height(contacts)
     stop = _level(chains, contacts) + 30 * contacts.kT
 
-    def place(panels: Panels) -> EnergyPoints:
-        return off_axis(panels, low, height)
-
-    def charges(points: EnergyPoints, solved: Resolvent, weight: Tensor) -> Tensor:
-        filled = (weight * occupation(chains, contacts, points) * chains.per_state[points.mode][:, None])[:, None]
-        return -2 * (filled @ solved.diagonal.reshape(*points.energy.shape, -1)).imag[:, 0]
-
     def error(points: EnergyPoints, solved: Resolvent) -> Tensor:
-        return charges(points, solved, points.weight - points.gauss_weight).abs().amax(-1)
+        return _charges(chains, contacts, points, solved, points.weight - points.gauss_weight).abs().amax(-1)
 
     tried: list[Resolvent] = []
 
@@ -70,15 +66,35 @@ def equilibrium_charge(
         tried.append(_solve(chains, points))
         return error(points, tried[-1]) / (density_scale * tolerance)
 
-    panels, rows, unresolved = refine(off_axis_panels(low, stop, height), place, defect)
-    points, solved = place(panels), gathered(tried, energies_of(rows))
+    first = off_axis_panels(low, stop, height)
+    panels, rows, unresolved = refine(first, lambda some: off_axis(some, low, height), defect)
+    points, solved = off_axis(panels, low, height), gathered(tried, energies_of(rows))
     return EquilibriumCharge(
-        density=by_mode(points.mode, charges(points, solved, points.weight), len(low)),
+        density=by_mode(points.mode, _charges(chains, contacts, points, solved, points.weight), len(low)),
+        panels=panels,
         points=points,
         resolvent=solved,
         quadrature_error=float(error(points, solved).sum()),
         unresolved=unresolved,
     )
+
+
+def density_on(panels: Panels, chains: Chains, contacts: Contacts) -> Tensor:
+    """Charge of chains on panels chosen for others, whose edges they follow, (K, nx), electrons per nm."""
+    low, _, _ = energy_window(chains, contacts)
+    points = off_axis(panels, low, _height(contacts))
+    return by_mode(points.mode, _charges(chains, contacts, points, _solve(chains, points), points.weight), len(low))
+
+
+def _height(contacts: Contacts) -> float:
+    """Height of the contour, eV: half way to the first pole of f."""
+    return torch.pi / 2 * contacts.kT
+
+
+def _charges(chains: Chains, contacts: Contacts, points: EnergyPoints, solved: Resolvent, weight: Tensor) -> Tensor:
+    """Charge of every panel, (P, nx)."""
+    filled = (weight * occupation(chains, contacts, points) * chains.per_state[points.mode][:, None])[:, None]
+    return -2 * (filled @ solved.diagonal.reshape(*points.energy.shape, -1)).imag[:, 0]
 
 
 def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tensor:

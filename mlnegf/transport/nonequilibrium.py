@@ -28,6 +28,8 @@ class NonequilibriumCharge:
         (1/2πa) ∫ A_high (f_high − f_low) dE, electrons per nm.
     current : Tensor, (K,)
         A, positive when electrons flow from source to drain.
+    panels : Panels
+        Above the higher edge.
     points : EnergyPoints
         Rows are panels.
     states : ChainStates
@@ -41,6 +43,7 @@ class NonequilibriumCharge:
 
     density: Tensor
     current: Tensor
+    panels: Panels
     points: EnergyPoints
     states: ChainStates
     quadrature_error: float
@@ -88,14 +91,29 @@ def nonequilibrium_charge(
     points, states = above(panels, high), gathered(solved, energies_of(rows))
     density, current, _ = _integrands(points, states, chains, contacts)
     error = ((points.weight - points.gauss_weight)[..., None] * density).sum(1).abs().max(-1).values.sum()
+    charge, flow = _integrals(points, density, current, len(high))
     return NonequilibriumCharge(
-        density=by_mode(points.mode, (points.weight[..., None] * density).sum(1), len(high)),
-        current=by_mode(points.mode, (points.weight * current).sum(1), len(high)) * CONDUCTANCE_QUANTUM,
+        density=charge,
+        current=flow,
+        panels=panels,
         points=points,
         states=states,
         quadrature_error=float(error),
         unresolved=unresolved,
     )
+
+
+def density_and_current_on(panels: Panels, chains: Chains, contacts: Contacts) -> tuple[Tensor, Tensor]:
+    """Charge (K, nx) and current (K,) of chains on panels chosen for others, whose edges they follow."""
+    _, high, _ = energy_window(chains, contacts)
+    points = above(panels, high)
+    density, current, _ = _integrands(points, _solve(chains, points), chains, contacts)
+    return _integrals(points, density, current, len(high))
+
+
+def _integrals(points: EnergyPoints, density: Tensor, current: Tensor, modes: int) -> tuple[Tensor, Tensor]:
+    charge = by_mode(points.mode, (points.weight[..., None] * density).sum(1), modes)
+    return charge, by_mode(points.mode, (points.weight * current).sum(1), modes) * CONDUCTANCE_QUANTUM
 
 
 def _solve(chains: Chains, points: EnergyPoints) -> ChainStates:

@@ -7,6 +7,7 @@ certificate* if it does not; certified but between the two is *missed*, and anyt
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mlnegf._common import __version__, require, write_whole
-from mlnegf.learning.weights import Location
+from mlnegf.learning.weights import Location, kind_of
 from mlnegf.nanosheet.device import Device
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
@@ -27,8 +28,8 @@ from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import Solution, solve
 from mlnegf.scf.sweep import neighbours
 from mlnegf.warmstart.dataset import Splits
-from mlnegf.warmstart.learned import LearnedGuess
-from mlnegf.warmstart.samples import FILLING
+from mlnegf.warmstart.learned import KIND, LearnedGuess
+from mlnegf.warmstart.slice_guess import SliceGuess
 from mlnegf.warmstart.storage import Case, StoredSolution
 from mlnegf.warmstart.workers import pool
 
@@ -84,8 +85,12 @@ def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Biases]
         gates, drains = (
             sorted({key[place] for key in solved}, key=case.device.polarity_sign.__mul__) for place in range(2)
         )
-        keys = neighbours(gates.index(case.gate), drains.index(case.drain))
-        return [solved[gates[row], drains[column]] for row, column in keys]
+        if len(solved) == len(gates) * len(drains):
+            keys = neighbours(gates.index(case.gate), drains.index(case.drain))
+            return [solved[gates[row], drains[column]] for row, column in keys]
+        # Scattered biases: the nearest one.
+        others = [other for other in solved.values() if (other.gate, other.drain) != (case.gate, case.drain)]
+        return sorted(others, key=lambda other: math.hypot(other.gate - case.gate, other.drain - case.drain))[:1]
 
     def previous(case: Case, solved: Biases) -> Guess:
         known = line(case, solved)
@@ -199,7 +204,7 @@ def judge(
     """Solve one case from several guesses by several schemes, one after the other in this process."""
     reference, known = case.solved(), named_guesses(weights)
     # What a device needs once, its operators and multigrid, is charged to none of them.
-    equations = Equations.of(case.device, FILLING, tolerance=tolerance)
+    equations = Equations.of(case.device, tolerance=tolerance)
     Problem.of(equations, case.gate, case.drain).semiclassical()
     trials = []
     for guess, scheme in pairs:
@@ -253,8 +258,11 @@ def label(case: Case) -> str:
     return f"{device.thickness:g}×{device.width:g} nm, {device.gate_length:g} nm gate"
 
 
-def _weights(path: Location | None) -> LearnedGuess:
-    return LearnedGuess.pretrained() if path is None else LearnedGuess.load(path)
+def _weights(path: Location | None) -> LearnedGuess | SliceGuess:
+    """Load weights of either kind; the shipped ones if no file is named."""
+    if path is None:
+        return LearnedGuess.pretrained()
+    return LearnedGuess.load(path) if kind_of(path).startswith(KIND) else SliceGuess.load(path)
 
 
 def _resume(path: str | Path, identity: dict[str, Any], origin: dict[str, str]) -> list[Trial]:

@@ -1,41 +1,43 @@
-"""Sweeps of devices and biases into labelled files.
+"""The devices of a design, solved into labelled files.
 
-One unit of work is the sweep of one device; workers share nothing but the folder. One file holds one device at one
-drain voltage and every gate voltage, and is written whole or not at all, so that a killed run loses the column in
-flight and a second run goes on behind it. The labels follow the solution from equilibrium by `continuation`; beside
-them stands the first iteration: the semiclassical start, and the charge that one NEGF solve makes of it.
+One unit of work is one device at all its biases; workers share nothing but the folder. One file holds one device and is
+written whole or not at all, so that a killed run loses the devices in flight and a second run goes on behind them. The
+design lies beside the files.
+
+What networks are judged on is solved slowly and surely: the gate voltage is raised from where the channel is closed,
+which follows the solution that equilibrium leads to. What they learn from starts cold, and goes the slow way where the
+cold answer is marked as one that equilibrium may not lead to.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from mlnegf.nanosheet.device import Device
-from mlnegf.scf.solve import Solution
-from mlnegf.scf.sweep import continuation
-from mlnegf.warmstart.dataset import Profile
-from mlnegf.warmstart.samples import FILLING
-from mlnegf.warmstart.storage import open_file, read_cases, write_column
+from mlnegf._common import require, write_whole
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.solve import Solution, solve_from_off_state
+from mlnegf.scf.sweep import solve_or_say_why
+from mlnegf.warmstart.design import Design, Plan
+from mlnegf.warmstart.storage import open_file, write_device
 from mlnegf.warmstart.workers import pool
 
-REFERENCE_TOLERANCE: Final = 1e-5
-"""Estimated error of the labels, V."""
+TOLERANCES: Final = {"known": 5e-4, "unseen": 2e-5, "outside": 2e-5}
+"""Estimated error of the answers, V, by what a device is for."""
+DESIGN: Final = "design.toml"
 
 
 def generate(
-    profile: Profile, output: str | Path, command: str, workers: int | None = None, progress: bool = True
+    design: Design, output: str | Path, command: str, workers: int | None = None, progress: bool = True
 ) -> None:
-    """Solve every device of a profile at every bias, in parallel; columns already on disk are kept.
+    """Solve every device of a design at its biases, in parallel; devices already on disk are kept.
 
     Parameters
     ----------
-    profile : Profile
+    design : Design
     output : path
         Folder of the files; made if it does not exist.
     command : str
@@ -48,85 +50,57 @@ def generate(
     Raises
     ------
     ValueError
-        If a file that is already there is damaged, or was made by other code or for other parameters.
+        If a file that is already there is damaged, or was made by other code or for another design.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    paths = [_path(output, *column) for column in profile.columns()]
-    for path, (device, _) in zip(paths, profile.columns(), strict=True):
+    paths = {plan: output / f"{plan.name}.nc" for plan in design.plans}
+    for plan, path in paths.items():
         if path.exists():
-            _require_same(path, profile, device)
-    wanted = [device for path, (device, _) in zip(paths, profile.columns(), strict=True) if not path.exists()]
-    # The largest device first: it is the last to finish.
-    devices = sorted(dict.fromkeys(wanted), key=lambda device: -device.width * device.length)
-    workers = min(workers or os.cpu_count() or 1, len(devices))
-    with tqdm(total=len(paths), unit="column", desc="generating", disable=not progress) as bar:
-        if workers <= 1:
-            for device in devices:
-                for _ in _sweep(device, profile, output, command):
-                    _show(bar, paths)
-            _show(bar, paths)
-            return
-        with pool(workers) as processes:
-            pending: set[Future[None]] = {
-                processes.submit(_work, device, profile, output, command) for device in devices
-            }
-            while pending:
-                done, pending = wait(pending, timeout=1.0, return_when="FIRST_EXCEPTION")
-                for future in done:
-                    future.result()
-                _show(bar, paths)
+            _require_same(path, plan)
+    write_whole(output / DESIGN, lambda file: file.write_text(design.text))
+    wanted = [plan for plan, path in paths.items() if not path.exists()]
+    # In no order of theirs, so that a run cut short has seen all kinds of devices.
+    wanted.sort(key=lambda plan: plan.digest)
+    with tqdm(total=len(paths), initial=len(paths) - len(wanted), unit="device", disable=not progress) as bar:
+        for _ in _done(wanted, paths, {"command": command}, min(workers or os.cpu_count() or 1, len(wanted))):
+            bar.update()
 
 
-def _require_same(path: Path, profile: Profile, device: Device) -> None:
-    """Refuse a file that another profile left."""
+def _done(plans: Sequence[Plan], paths: dict[Plan, Path], origin: dict[str, str], workers: int) -> Iterator[None]:
+    """Solve, yielding after each device."""
+    if workers <= 1:
+        for plan in plans:
+            _store(plan, paths[plan], origin)
+            yield
+        return
+    with pool(workers) as processes:
+        for future in as_completed([processes.submit(_store, plan, paths[plan], origin) for plan in plans]):
+            future.result()
+            yield
+
+
+def _require_same(path: Path, plan: Plan) -> None:
+    """Refuse a file that another design left."""
     with open_file(path) as file:
-        gates, part = tuple(file["gate"].values.tolist()), file.attrs.get("part")
-    for what, found, mine in (("gate voltages", gates, profile.gates), ("a device as", part, profile.part(device))):
-        if found != mine:
-            raise ValueError(
-                f"{path}: holds {what} {found!r}, expected the profile's {mine!r}; choose another output, or delete "
-                "the folder."
-            )
+        biases = tuple(zip(file["gate"].values.tolist(), file["drain"].values.tolist(), strict=True))
+        part = file.attrs.get("part")
+    for what, found, mine in (("biases", biases, plan.biases), ("part", part, plan.part)):
+        require(found == mine, what, found, f"those of the design, {mine!r}; choose another output", str(path))
 
 
-def _show(bar: Any, paths: Iterable[Path]) -> None:
-    bar.n = sum(path.exists() for path in paths)
-    bar.refresh()
+def _store(plan: Plan, path: Path, origin: dict[str, Any]) -> None:
+    """Solve one device and write its file."""
+    tolerance = TOLERANCES[plan.part]
+    equations = Equations.of(plan.device, tolerance=tolerance)
+    solutions = [answer(equations, *bias, tolerance, slowly=plan.part != "known") for bias in plan.biases]
+    write_device(path, solutions, plan.part, tolerance=tolerance, **origin)
 
 
-def _work(device: Device, profile: Profile, output: Path, command: str) -> None:
-    for _ in _sweep(device, profile, output, command):
-        pass
-
-
-def _sweep(device: Device, profile: Profile, output: Path, command: str) -> Iterator[None]:
-    """Solve and store the columns of one device, yielding after each bias."""
-    known = [
-        case.solved()
-        for drain in profile.drains
-        if (path := _path(output, device, drain)).exists()
-        for case in read_cases(path)
-    ]
-    column: list[Solution] = []
-    for solution in continuation(
-        device, profile.gates, profile.drains, known=known, tolerance=REFERENCE_TOLERANCE, filling=FILLING
-    ):
-        column.append(solution)
-        if len(column) == len(profile.gates):
-            write_column(
-                _path(output, device, solution.drain),
-                column,
-                profile.part(device),
-                tolerance=REFERENCE_TOLERANCE,
-                command=command,
-                seed="none: every step is deterministic",
-            )
-            column = []
-        yield
-
-
-def _path(output: Path, device: Device, drain: float) -> Path:
-    digest = hashlib.sha256(json.dumps(device.to_dict(), sort_keys=True).encode()).hexdigest()[:6]
-    folder = f"{device.thickness:g}x{device.width:g}_gate{device.gate_length:g}_{digest}"
-    return output / folder / f"drain_{drain:.4f}V.nc"
+def answer(equations: Equations, gate: float, drain: float, tolerance: float, slowly: bool) -> Solution:
+    """Solve one bias; from the closed channel if `slowly`, or if the cold answer is marked or there is none."""
+    if not slowly:
+        cold = solve_or_say_why(equations, gate, drain, tolerance=tolerance)
+        if cold.converged and not cold.marked:
+            return cold
+    return solve_or_say_why(equations, gate, drain, solve_from_off_state, tolerance=tolerance)

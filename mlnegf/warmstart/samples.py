@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mlnegf._common import Bools, Floats
+from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Semiclassical
@@ -16,7 +17,7 @@ from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import Solution
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
-FILLING: Final = "threshold"
+FILLING: Final = Negf.filling
 """How the first iteration fills bound states; see `bound_states.FILLINGS`."""
 START: Final = f"semiclassical; bound states filled by {FILLING}"
 """What made the first iteration; travels with data and weights."""
@@ -94,7 +95,12 @@ class Sample(FirstIteration):
     charge: Floats
 
 
-def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
+def first_point(device: Device | Equations, gate: float, drain: float) -> Point:
     """Solve once, from the semiclassical start, with bound states filled by `FILLING`; the bias is the device's, V."""
     problem = Problem.of(device, gate, drain, FILLING)
-    return FirstIteration.of(problem.evaluate(Semiclassical()(problem).potential))
+    return problem.evaluate(Semiclassical()(problem).potential)
+
+
+def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
+    """Read the first iteration of a device at its own bias, V; see `first_point`."""
+    return FirstIteration.of(first_point(device, gate, drain))

@@ -1,7 +1,7 @@
-"""The file of one device at one drain voltage and every gate voltage: written whole, and read back case by case.
+"""The file of one device at all its biases: written whole, and read back case by case.
 
-A file says what it is: format and version, the device, which part of its profile the device belongs to, and the start
-that made the first iteration. What does not agree with this code is refused, never misread.
+A file says what it is: format and version, the device, what it is for, the command that made it, and the start of the
+first iteration. What does not agree with this code is refused, never misread.
 """
 
 import json
@@ -18,11 +18,11 @@ from mlnegf.nanosheet.device import Device
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.problem import Work
 from mlnegf.scf.solve import Solution
-from mlnegf.warmstart.samples import FILLING, START, Sample, first_iteration
+from mlnegf.units import PER_CUBIC_CENTIMETRE
+from mlnegf.warmstart.design import PARTS
+from mlnegf.warmstart.samples import START, Sample, first_point
 
-FORMAT: Final = "mlnegf sweep 2"
-PARTS: Final = ("known", "unseen")
-"""What a device of a profile is for: to learn from, or kept whole for testing."""
+FORMAT: Final = "mlnegf cases 3"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,23 +38,24 @@ class StoredSolution:
 
 @dataclass(frozen=True)
 class Case:
-    """Where one stored bias lies, and whether its device is kept for testing."""
+    """Where one stored bias lies, what its device is for, and whether it has an answer."""
 
     path: Path
     device: Device
     gate: float
     drain: float
+    part: str
     converged: bool
-    unseen: bool
+    index: int
 
     def sample(self) -> Sample:
         """Read what a network learns from."""
         box = (slice(None), *self.device.grid.box)
         row = self._row()
-        fields = {name: row[name].values.astype(np.float64) for name in ("first_potential", "first_charge", "charge")}
-        potential = row["potential"].values.astype(np.float64)[box]
+        charges = {name: row[name].values.astype(np.float64) for name in ("first_charge", "charge")}
+        potentials = {name: row[name].values.astype(np.float64)[box] for name in ("first_potential", "potential")}
         x, mask = self.device.grid.x, self.device.grid.semiconductor[box[1:]]
-        return Sample(self.device, self.gate, self.drain, x, mask, potential=potential, **fields)
+        return Sample(self.device, self.gate, self.drain, x, mask, **charges, **potentials)
 
     def solved(self) -> StoredSolution:
         """Read what another bias can start from."""
@@ -64,41 +65,42 @@ class Case:
 
     def _row(self) -> xarray.Dataset:
         with open_file(self.path) as file:
-            return file.sel(gate=self.gate).load()
+            return file.isel(bias=self.index).load()
 
 
-def write_column(path: Path, column: Sequence[Solution], part: str, **origin: Any) -> None:
-    """Write one drain voltage of one device, with its first iterations.
+def write_device(path: Path, solutions: Sequence[Solution], part: str, **origin: Any) -> None:
+    """Write one device at all its biases, with its first iterations.
 
     Parameters
     ----------
     path : Path
-    column : sequence of Solution
-        One for each gate voltage.
+    solutions : sequence of Solution
+        One for each bias.
     part : str
-        One of `PARTS`.
+        One of `design.PARTS`.
     **origin
         What else the file should say of where it comes from.
     """
-    device, drain, grid = column[0].device, column[0].drain, column[0].device.grid
-    equations = Equations.of(device, FILLING)
-    samples = [first_iteration(equations, solution.gate, drain).answered(solution) for solution in column]
-    whole, box = ("gate", "x", "y", "z"), ("gate", "x", "silicon_y", "silicon_z")
+    device, grid = solutions[0].device, solutions[0].device.grid
+    equations = Equations.of(device)
+    starts, charges = zip(*(_first(equations, solution.gate, solution.drain) for solution in solutions), strict=True)
+    box, whole, silicon = (slice(None), *grid.box), ("bias", "x", "y", "z"), ("bias", "x", "silicon_y", "silicon_z")
     fields: dict[str, Any] = {
-        "potential": (whole, [s.potential for s in column], {"units": "V"}),
-        "charge": (box, [s.charge for s in samples], {"units": "nm-3"}),
-        "first_potential": (box, [s.first_potential for s in samples], {"units": "V"}),
-        "first_charge": (box, [s.first_charge for s in samples], {"units": "nm-3"}),
+        "potential": (whole, [s.potential for s in solutions], {"units": "V"}),
+        "first_potential": (whole, starts, {"units": "V"}),
+        "charge": (silicon, [s.charge[box] * PER_CUBIC_CENTIMETRE for s in solutions], {"units": "nm-3"}),
+        "first_charge": (silicon, [charge[box] for charge in charges], {"units": "nm-3"}),
     }
     images = {name: (dims, np.array(values, dtype=np.float32), units) for name, (dims, values, units) in fields.items()}
     fields = dict(images)
     for name, unit in (("current", "A"), ("error_estimate", "V"), ("current_error", "1")):
-        fields[name] = ("gate", [getattr(s, name) for s in column], {"units": unit})
-    fields["warnings"] = ("gate", ["; ".join(s.warnings) for s in column])
-    fields["converged"] = ("gate", [int(s.converged) for s in column])
-    fields |= {name: ("gate", [getattr(s.work, name) for s in column]) for name in vars(Work())}
-    coordinates = {
-        "gate": [s.gate for s in column],
+        fields[name] = ("bias", [getattr(s, name) for s in solutions], {"units": unit})
+    fields["warnings"] = ("bias", ["; ".join(s.warnings) for s in solutions])
+    fields["outcome"] = ("bias", [s.outcome.name for s in solutions])
+    fields |= {name: ("bias", [getattr(s.work, name) for s in solutions]) for name in vars(Work())}
+    coordinates: dict[str, Any] = {
+        "gate": ("bias", [s.gate for s in solutions], {"units": "V"}),
+        "drain": ("bias", [s.drain for s in solutions], {"units": "V"}),
         "x": grid.x,
         "y": grid.y,
         "z": grid.z,
@@ -109,7 +111,6 @@ def write_column(path: Path, column: Sequence[Solution], part: str, **origin: An
         "format": FORMAT,
         "version": __version__,
         "device": json.dumps(device.to_dict()),
-        "drain": drain,
         "part": part,
         "start": START,
         **origin,
@@ -120,6 +121,16 @@ def write_column(path: Path, column: Sequence[Solution], part: str, **origin: An
         for name, (_, values, _) in images.items()
     }
     write_whole(path, lambda file: table.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+
+
+def _first(equations: Equations, gate: float, drain: float) -> tuple[Floats, Floats]:
+    """Semiclassical start, V, and what one NEGF solve makes of it, nm⁻³, on the grid; NaN where there is none."""
+    grid = equations.device.grid
+    try:
+        point = first_point(equations, gate, drain)
+    except Exception:
+        return np.full(grid.shape, np.nan), np.full(grid.shape, np.nan)
+    return point.problem.unfolded(point.potential), grid.unfold(point.charge.density)
 
 
 def open_file(path: Path) -> xarray.Dataset:
@@ -142,8 +153,15 @@ def read_cases(path: Path) -> list[Case]:
         if (part := file.attrs.get("part")) not in PARTS:
             raise ValueError(f"{path}: its device is {part!r}, expected one of {PARTS}; generate it again.")
         device = Device.from_dict(json.loads(file.attrs["device"]))
-        drain = float(file.attrs["drain"])
+        columns = (file[name].values for name in ("gate", "drain", "outcome"))
         return [
-            Case(path, device, float(gate), drain, bool(converged), part == "unseen")
-            for gate, converged in zip(file["gate"].values, file["converged"].values, strict=True)
+            Case(path, device, float(gate), float(drain), part, outcome == "converged", index)
+            for index, (gate, drain, outcome) in enumerate(zip(*columns, strict=True))
         ]
+
+
+def read_potentials(path: Path) -> tuple[Floats, Floats]:
+    """Read the semiclassical starts and the answers of one file, both (biases, nx, ny, nz), V."""
+    with open_file(path) as file:
+        first, last = (file[name].values.astype(np.float64) for name in ("first_potential", "potential"))
+    return first, last

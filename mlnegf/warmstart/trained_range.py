@@ -1,7 +1,7 @@
 """How far a case lies outside what a network was trained on."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -43,22 +43,22 @@ def doubts(metadata: Mapping[str, str], case: BiasedDevice) -> list[str]:
         if excess > 0
     ]
     trained_for = json.loads(metadata["trained_for"])
-    usual = _not_told(type(case.device)())
+    usual = not_told(type(case.device)())
     words += [
         f"{name} = {value!r} is none of the trained {trained}"
-        for name, value in _not_told(case.device).items()
+        for name, value in not_told(case.device).items()
         if value not in (trained := trained_for.get(name, [usual[name]]))
     ]
     return words
 
 
-def _not_told(device: Device) -> dict[str, Any]:
-    """Return what a network is not told of a device, hence may not differ from training: all but `TOLD`.
+def not_told(device: Device, told: Set[str] = TOLD) -> dict[str, Any]:
+    """Return what a network is not told of a device, hence may not differ from training: all but `told`.
 
     So a field that a device is given later is doubted until a network learns of it. Values as they come from a file.
     """
     plain: dict[str, Any] = json.loads(json.dumps(device.to_dict()))
-    return {name: value for name, value in plain.items() if name not in TOLD}
+    return {name: value for name, value in plain.items() if name not in told}
 
 
 def describe(samples: Iterable[BiasedDevice], start: str, data: str) -> dict[str, str]:
@@ -66,7 +66,7 @@ def describe(samples: Iterable[BiasedDevice], start: str, data: str) -> dict[str
     samples = list(samples)
     trained_for: dict[str, list[Any]] = {}
     for device in dict.fromkeys(sample.device for sample in samples):
-        for name, value in _not_told(device).items():
+        for name, value in not_told(device).items():
             values = trained_for.setdefault(name, [])
             values += [value] * (value not in values)
     return {

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from mlnegf import Device, LearnedGuess, Solution, solve
+from mlnegf import Device, Solution, solve
 from mlnegf.learning.networks import save
 from mlnegf.learning.training import Trained
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.problem import Problem
 from mlnegf.warmstart.samples import FILLING, START, Sample, first_iteration
+from mlnegf.warmstart.slice_guess import SliceGuess
 from mlnegf.warmstart.slices import untrained
 from mlnegf.warmstart.storage import Case
 from mlnegf.warmstart.trained_range import describe
@@ -22,27 +23,27 @@ from mlnegf.warmstart.trained_range import describe
 BIAS = (0.3, 0.1)
 
 
-def spoiled(learned: LearnedGuess, log_ratio: float, correction: float) -> LearnedGuess:
+def spoiled(learned: SliceGuess, log_ratio: float, correction: float) -> SliceGuess:
     """Return a guess that predicts the same nonsense everywhere."""
     model = deepcopy(learned.model)
     with torch.no_grad():
         model.leave.bias.copy_(torch.tensor([log_ratio, correction]))  # type: ignore[operator, union-attr]
-    return LearnedGuess(model, learned.metadata)
+    return SliceGuess(model, learned.metadata)
 
 
 @pytest.fixture(scope="module")
-def solution(learned: LearnedGuess, device: Device) -> Solution:
+def solution(learned: SliceGuess, device: Device) -> Solution:
     return solve(device, *BIAS, guess=learned, tolerance=1e-5)
 
 
-def test_the_guess_differs_from_the_start_it_read(learned: LearnedGuess, device: Device) -> None:
+def test_the_guess_differs_from_the_start_it_read(learned: SliceGuess, device: Device) -> None:
     problem = Problem.of(device, *BIAS)
     start = learned(problem)
     assert start.evaluated is not None
     assert 1e-4 < abs(start.potential - start.evaluated.potential).max() < 0.2
 
 
-def test_the_guess_costs_one_solve(learned: LearnedGuess, device: Device) -> None:
+def test_the_guess_costs_one_solve(learned: SliceGuess, device: Device) -> None:
     problem = Problem.of(device, *BIAS)
     learned(problem)
     assert problem.work.charge_evaluations == 1
@@ -66,11 +67,11 @@ def test_both_guesses_lead_to_one_fixed_point(solution: Solution, device: Device
 
 
 def test_a_perfect_prediction_is_the_fixed_point(
-    learned: LearnedGuess, found: list[Case], device: Device, monkeypatch: pytest.MonkeyPatch
+    learned: SliceGuess, found: list[Case], device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (case,) = [case for case in found if (case.device, case.gate, case.drain) == (device, 0.5, 0.4)]
     answer = case.sample()
-    monkeypatch.setattr("mlnegf.warmstart.learned.predict", lambda model, slices: (answer.charge, answer.potential))
+    monkeypatch.setattr("mlnegf.warmstart.slice_guess.predict", lambda model, slices: (answer.charge, answer.potential))
     start = learned(Problem.of(device, 0.5, 0.4))
     # The label itself is right to 1e-5 V.
     np.testing.assert_allclose(start.potential, device.grid.fold(case.solved().potential), atol=1e-4)
@@ -81,15 +82,15 @@ def test_a_good_guess_is_used_without_a_word(solution: Solution) -> None:
 
 
 @pytest.mark.parametrize("drain", [0.05, 0.45])
-def test_outside_the_training_the_start_is_semiclassical(learned: LearnedGuess, device: Device, drain: float) -> None:
+def test_outside_the_training_the_start_is_semiclassical(learned: SliceGuess, device: Device, drain: float) -> None:
     problem = Problem.of(device, 0.3, drain)
     assert np.array_equal(learned(problem).potential, Semiclassical()(problem).potential)
     assert problem.work.charge_evaluations == 0
 
 
-def test_a_doubt_is_said(learned: LearnedGuess, device: Device) -> None:
+def test_a_doubt_is_said(learned: SliceGuess, device: Device) -> None:
     found = solve(device, 0.3, 0.45, guess=learned)
-    words = "the learned guess was not used: drain = 0.45 to 0.45 is outside the trained 0.1 to 0.4"
+    words = "the guess of slices was not used: drain = 0.45 to 0.45 is outside the trained 0.1 to 0.4"
     assert words in found.warnings
     assert found.converged
     assert found.negf_solves == solve(device, 0.3, 0.45).negf_solves
@@ -97,10 +98,10 @@ def test_a_doubt_is_said(learned: LearnedGuess, device: Device) -> None:
 
 @pytest.mark.parametrize(("gate", "same"), [(0.3, True), (0.5, False)])
 def test_the_network_reads_the_filling_of_its_data(
-    learned: LearnedGuess, device: Device, gate: float, same: bool, monkeypatch: pytest.MonkeyPatch
+    learned: SliceGuess, device: Device, gate: float, same: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The point it read serves the solve as well if no state is bound there, so that the rule changes nothing."""
-    monkeypatch.setattr("mlnegf.warmstart.learned._same", lambda problem, point: same)
+    monkeypatch.setattr("mlnegf.warmstart.slice_guess._same", lambda problem, point: same)
     own, other = (learned(Problem.of(device, gate, 0.3, filling)) for filling in (FILLING, "mean"))
     assert np.array_equal(own.potential, other.potential)
     assert (other.evaluated is not None) == same
@@ -111,7 +112,7 @@ def test_the_network_reads_the_filling_of_its_data(
     ("log_ratio", "correction"), [(0.0, 10.0), (0.0, -10.0), (5.0, 0.0), (30.0, 0.0), (-30.0, 0.0)]
 )
 def test_a_bad_guess_is_dropped_for_the_start(
-    learned: LearnedGuess, device: Device, log_ratio: float, correction: float
+    learned: SliceGuess, device: Device, log_ratio: float, correction: float
 ) -> None:
     found = solve(device, *BIAS, guess=spoiled(learned, log_ratio, correction))
     assert found.converged
@@ -124,7 +125,7 @@ def test_a_bad_guess_is_dropped_for_the_start(
     ("value", "words"), [(float("nan"), "its prediction is not finite"), (1e30, "no potential fits its prediction")]
 )
 def test_an_impossible_guess_is_dropped_for_the_start(
-    learned: LearnedGuess, device: Device, value: float, words: str
+    learned: SliceGuess, device: Device, value: float, words: str
 ) -> None:
     found = solve(device, *BIAS, guess=spoiled(learned, value, value))
     assert found.converged
@@ -132,12 +133,12 @@ def test_an_impossible_guess_is_dropped_for_the_start(
     assert found.negf_solves == len(found.history)
 
 
-def test_a_dropped_guess_changes_no_result(learned: LearnedGuess, device: Device, solution: Solution) -> None:
+def test_a_dropped_guess_changes_no_result(learned: SliceGuess, device: Device, solution: Solution) -> None:
     found = solve(device, *BIAS, guess=spoiled(learned, 0.0, 10.0), tolerance=1e-5)
     np.testing.assert_allclose(found.potential, solution.potential, atol=2e-5)
 
 
-def test_weights_say_what_they_were_trained_on(learned: LearnedGuess, training: list[Sample]) -> None:
+def test_weights_say_what_they_were_trained_on(learned: SliceGuess, training: list[Sample]) -> None:
     assert learned.metadata["data"] == "the tests"
     assert {case.device.width for case in training} == {3.0}
     assert learned.model.ranges["width"] == (3.0, 3.0)
@@ -145,25 +146,25 @@ def test_weights_say_what_they_were_trained_on(learned: LearnedGuess, training: 
 
 def test_weights_of_another_start_are_refused(trained: Trained, tmp_path: Path) -> None:
     save(tmp_path / "weights", trained.model, {"start": "flat"})
-    with pytest.raises(ValueError, match=r"LearnedGuess: start = 'flat', expected 'semiclassical.*train again"):
-        LearnedGuess.load(tmp_path / "weights")
+    with pytest.raises(ValueError, match=r"SliceGuess: start = 'flat', expected 'semiclassical.*train again"):
+        SliceGuess.load(tmp_path / "weights")
 
 
 def test_weights_without_a_start_are_refused(trained: Trained) -> None:
     with pytest.raises(ValueError, match="start = None, expected"):
-        LearnedGuess(trained.model, {})
+        SliceGuess(trained.model, {})
 
 
 def test_weights_of_another_version_are_refused(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlnegf.learning.weights.FORMAT_VERSION", "next")
     with pytest.raises(ValueError, match=r"tiny.safetensors: format .*expected 'mlnegf network next'; train again"):
-        LearnedGuess.load(weights)
+        SliceGuess.load(weights)
 
 
-def test_weights_of_other_conditions_are_refused(learned: LearnedGuess) -> None:
+def test_weights_of_other_conditions_are_refused(learned: SliceGuess) -> None:
     ranges = dict(reversed(json.loads(learned.metadata["ranges"]).items()))
-    with pytest.raises(ValueError, match=r"LearnedGuess: conditions = .*expected .*misread them; train again"):
-        LearnedGuess(learned.model, {**learned.metadata, "ranges": json.dumps(ranges)})
+    with pytest.raises(ValueError, match=r"SliceGuess: conditions = .*expected .*misread them; train again"):
+        SliceGuess(learned.model, {**learned.metadata, "ranges": json.dumps(ranges)})
 
 
 @pytest.mark.parametrize("polarity", ["n", "p"])
@@ -173,7 +174,7 @@ def test_a_network_that_corrects_nothing_gives_the_next_iteration(device: Device
     gate, drain = device.polarity_sign * 0.3, device.polarity_sign * 0.1
     card = describe([first_iteration(device, gate, drain)], START, "one case")
     problem = Problem.of(device, gate, drain, FILLING)
-    start = LearnedGuess(untrained("slice_autoencoder"), card)(problem)
+    start = SliceGuess(untrained("slice_autoencoder"), card)(problem)
     assert start.note == ""
     point = problem.evaluate(Semiclassical()(problem).potential)
     assert abs(point.image - point.potential).max() > 1e-3

@@ -1,0 +1,106 @@
+"""Training of the networks behind the learned guess: from descriptions to what the semiclassical start lacks."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from mlnegf._common import Floats, require
+from mlnegf.learning import training as loop
+from mlnegf.learning.networks.separable import SeparableNetwork
+from mlnegf.learning.training import Settings, Trained
+from mlnegf.nanosheet.charge import Negf
+from mlnegf.nanosheet.device import Device
+from mlnegf.warmstart.description import ACROSS, ALONG, CONDITIONS, Description, Shape
+from mlnegf.warmstart.learned import LearnedGuess, card, corrected
+from mlnegf.warmstart.storage import Case, read_potentials
+
+NOTICEABLE: Final = 0.01
+"""Potential error, V, that counts as one."""
+TRUSTED: Final = 0.98
+"""Share of the validation cases whose votes agree well enough to be trusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A described case and its answer: the converged potential less the semiclassical start, (nx, cells), V."""
+
+    device: Device
+    description: Description
+    answer: torch.Tensor
+    weights: torch.Tensor
+
+
+def lessons(cases: Iterable[Case]) -> list[Lesson]:
+    """Read cases, device by device."""
+    found = []
+    by_file: dict[object, list[Case]] = {}
+    for case in cases:
+        by_file.setdefault(case.path, []).append(case)
+    for own in by_file.values():
+        device, shape = own[0].device, Shape.of(own[0].device)
+        first, last = read_potentials(own[0].path)
+        for case in own:
+            start, end = (_silicon(device, field[case.index]) for field in (first, last))
+            gate, drain = (device.polarity_sign * voltage for voltage in (case.gate, case.drain))
+            described = shape.at(device.gate_potential(gate), drain, start)
+            weights = torch.from_numpy(shape.weights).float()
+            found.append(Lesson(device, described, torch.from_numpy(end - start).float(), weights))
+    return found
+
+
+def _silicon(device: Device, potential: Floats) -> Floats:
+    """Potential on the semiconductor's folded cells in the n-type picture."""
+    return device.polarity_sign * device.grid.fold(potential)[:, device.grid.doped_cells]
+
+
+def loss(model: SeparableNetwork, lesson: Lesson) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss of one case, and its mean squared error, V².
+
+    Logarithms: a solve is saved by the error of each case falling under a few millivolts, wherever it falls from. The
+    mean over the volume teaches, the eighth power sees the worst cell.
+    """
+    error = corrected(model, lesson.description) - lesson.answer
+    square = (error.square() * lesson.weights).sum(-1).mean() / NOTICEABLE**2
+    worst = ((error.abs() / NOTICEABLE + 1e-6) ** 8).mean() ** 0.25
+    return torch.log(square + 0.3 * worst + 0.02), square.detach() * NOTICEABLE**2
+
+
+def train(
+    training: Sequence[Lesson], validation: Sequence[Lesson], settings: Settings, progress: bool = True
+) -> Trained:
+    """Train one network; see `learning.training.train`."""
+    for name, some in (("training", training), ("validation", validation)):
+        require(bool(some), name, list(some), "at least one lesson; check the split", "train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = SeparableNetwork(len(CONDITIONS), ALONG, ACROSS)
+    return loop.train(model, loss, training, validation, settings, _checksum([*training, *validation]), progress)
+
+
+def voters(
+    models: Sequence[SeparableNetwork], training: Sequence[Lesson], validation: Sequence[Lesson], **origin: str
+) -> LearnedGuess:
+    """Let trained networks vote, and choose on validation how much they may disagree."""
+    about = card([x.description.values for x in training], [x.device for x in training], Negf.filling)
+    guess = LearnedGuess(models, {**about, "doubt": "inf", **origin})
+    doubts = [guess.vote(lesson.description)[1] for lesson in validation]
+    guess.metadata["doubt"] = str(float(np.quantile(doubts, TRUSTED)))
+    guess.metadata["largest_error"] = str(float(np.median(largest_errors(guess, validation))))
+    return guess
+
+
+def largest_errors(guess: LearnedGuess, lessons: Iterable[Lesson]) -> Floats:
+    """Return the largest error of the vote in each case, V."""
+    return np.array([abs(guess.vote(x.description)[0] - x.answer.double().numpy()).max() for x in lessons])
+
+
+def _checksum(lessons: Sequence[Lesson]) -> str:
+    check = 0
+    for lesson in lessons:
+        for tensor in (lesson.description.conditions, lesson.description.along, lesson.answer):
+            check = zlib.crc32(tensor.numpy().tobytes(), check)
+    return f"{len(lessons)} cases, checksum {check:08x}"
