@@ -54,10 +54,10 @@ data-full: install  ## generate the data of the shipped weights (an hour on two 
 	$(BIN)/mlnegf generate --design nanosheets --output data/nanosheets
 
 train: install  ## train the networks on DATA (default data/reduced)
-	$(BIN)/mlnegf train --data '$(DATA)' --output data/weights
+	$(BIN)/mlnegf train --data '$(DATA)' --output data/weights --epochs 40 --learning-rate 1.5e-3
 
 benchmark: install  ## compare guesses and schemes on held-out cases, and time them side by side
-	$(BIN)/mlnegf benchmark --data '$(DATA)' --weights data/weights/autoencoder.safetensors --output data/benchmark.json --figure data/benchmark.png
+	$(BIN)/mlnegf benchmark --data '$(DATA)' --weights data/weights/start.safetensors --output data/benchmark.json --figure data/benchmark.png
 	$(BIN)/python benchmarks/solve.py
 
 trials: install  ## time the solver and try it on 300 random devices (two hours; resumes where it stopped)

@@ -194,6 +194,7 @@ def generate(design: str, output: str, workers: int | None) -> None:
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder for weights and checkpoints")
 @options.late("--network", lambda: options.of_training("network"), default="separable")
 @options.late("--epochs", lambda: options.of_training("epochs"), type=int)
+@options.late("--learning-rate", lambda: options.of_training("learning_rate"), type=float)
 @options.late("--loss", lambda: options.of_training("loss"))
 @click.option("--seed", type=int, default=0)
 @click.option("--voters", type=click.IntRange(1), default=1, help="networks from as many seeds, of `separable` alone")

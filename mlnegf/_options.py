@@ -122,6 +122,7 @@ def of_training(name: str) -> str:
 
     known = {
         "epochs": "passes over the data",
+        "learning_rate": "the largest",
         "loss": ", ".join(LOSSES),
         "network": ", ".join(["separable", *NETWORKS]),
     }

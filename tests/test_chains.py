@@ -6,6 +6,7 @@ import torch
 
 from mlnegf.nanosheet.coupled import _uniform
 from mlnegf.transport.bound_states import bound_states
+from mlnegf.transport.chain_charge import ChainCharge
 from mlnegf.transport.chain_lead import ChainLead
 from mlnegf.transport.chains import Chains, chain_states, hopping_energy, resolvent
 from mlnegf.transport.contacts import Contacts
@@ -299,3 +300,25 @@ def test_contacts_that_scatter_keep_equilibrium_and_lose_no_current() -> None:
         for contacts in (resting, biased)
     ]
     assert float((charges[1] - charges[0])[0, 0] / charges[0][0, 0]) == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize("barrier", [0.15, -0.25])
+def test_the_remainder_is_what_first_order_leaves(barrier: float) -> None:
+    """Against charge and current solved afresh at the moved energies; with bound states in the well."""
+    x = (np.arange(80) + 0.5) * 0.25
+    onsite = barrier * np.exp(-(((x - 10) / 3) ** 2)) - 0.1 / (1 + np.exp(-(x - 13) / 0.7))
+    contacts = Contacts(source=0.05, drain=-0.05, kT=0.02585)
+    push = torch.as_tensor(0.004 * np.sin(x / 2.5))[None]
+    charge = ChainCharge.of(Chains.one(onsite, mass=0.19, spacing=0.25, degeneracy=4.0), contacts, 1.0, 1e-9)
+    moved = ChainCharge.of(
+        Chains.one(onsite + push[0].numpy(), mass=0.19, spacing=0.25, degeneracy=4.0), contacts, 1.0, 1e-9
+    )
+    density, current = charge.remainder(push)
+    linear_density, linear_current = charge.respond(push)
+    exact = moved.density - charge.density - linear_density
+    assert torch.allclose(density, exact, atol=1e-8 + 1e-3 * float(exact.abs().max()))
+    assert float(current.sum()) == pytest.approx(
+        float((moved.current - charge.current - linear_current).sum()), rel=1e-3
+    )
+    twice, _ = charge.remainder(2 * push)
+    assert float(twice.abs().max()) == pytest.approx(4 * float(density.abs().max()), rel=0.3)

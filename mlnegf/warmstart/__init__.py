@@ -1,6 +1,7 @@
-"""From the first charge to a learned guess, and its judgement: data, slices, objective, guess, comparison.
+"""Learned guesses and their judgement: designs, data, networks' words for a device, training, comparison.
 
-Names: `dataset.PROFILES`, `cases` and `split`, `generation.generate`, `samples.first_iteration`, `rescale.rescale`,
-`objective.train`, `learned.LearnedGuess`, `comparison.compare`, `scores.summarise`; the shipped weights in `weights`.
+Names: `design.Design`, `generation.generate`, `dataset.cases` and `split`; `learned.LearnedGuess` and
+`start_training.train`, from parameters; `rescale.rescale`, `slice_guess.SliceGuess` and `objective.train`, from slices;
+`comparison.compare`, `scores.summarise`; the shipped weights in `weights`.
 May import `scf`, `nanosheet` and `learning`.
 """

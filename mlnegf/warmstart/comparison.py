@@ -154,7 +154,7 @@ def compare(
     identity: dict[str, Any] = {
         "version": __version__,
         "weights": _weights(weights).fingerprint if "learned" in guesses else "",
-        "devices": {name: device.to_dict() for name, device in _labelled(splits).items()},
+        "devices": {name: device.to_dict() for name, device in _labelled(splits, parts).items()},
     }
     trials = _resume(output, identity, origin)
     done = {trial.key for trial in trials}
@@ -175,10 +175,10 @@ def compare(
     return trials
 
 
-def _labelled(splits: Splits) -> dict[str, Device]:
+def _labelled(splits: Splits, parts: Sequence[str]) -> dict[str, Device]:
     """Return the devices by label; two under one label would be taken for one."""
     devices: dict[str, Device] = {}
-    for case in chain(*vars(splits).values()):
+    for case in chain(*(getattr(splits, part) for part in parts)):
         other = devices.setdefault(label(case), case.device)
         require(other == case.device, "splits", case.device, f"no second device like {label(case)}", caller="compare")
     return devices
