@@ -10,6 +10,7 @@ same equations solved to 1e-6 V. Rows are appended to a file as they come, and a
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import mlnegf
 from mlnegf import Device
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.point import Point
+from mlnegf.scf.predictors import shifted_density
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Automatic
 from mlnegf.scf.solve import solve
@@ -64,22 +66,39 @@ class Solved:
         self.potential, self.current = problem.folded(found.potential), problem.own(found.current)
 
 
-def row(point: Point, exact: Solved, kind: str) -> dict[str, Any]:
-    """Say what was estimated at a point, and what was true."""
+def row(problem: Problem, potential: np.ndarray, exact: Solved, kind: str) -> tuple[Point, dict[str, Any]]:
+    """Solve at a potential; say what was estimated there, and what was true."""
+    clock = [time.perf_counter()]
+    point = problem.evaluate(potential)
     correction = point.correct(1e-3)
+    clock.append(time.perf_counter())
+    _ = point.second_order
+    clock.append(time.perf_counter())
     errors = point.errors(corrected=True)
     true = exact.potential - point.potential - correction.step
     current = point.charge.current + correction.current
-    return {
+    return point, {
         "kind": kind,
+        "away": float(abs(exact.potential - point.potential).max()),
         "step": correction.size,
         "thermal": point.thermal_voltage,
         "estimate": errors.potential,
         "error": float(abs(true).max()),
         "current_estimate": errors.current,
         "current_error": abs(current / exact.current - 1) if exact.current else 0.0,
+        "rigid": rigid(point),
         "bound": len(point.charge.lines.bound.mode),
+        "seconds": clock[1] - clock[0],
+        "seconds_of_second_order": clock[2] - clock[1],
     }
+
+
+def rigid(point: Point) -> float:
+    """Estimate what a correction leaves by shifting the local density of states rigidly, V."""
+    step, source = point.correct(1e-3).step, point.problem.poisson.source
+    moved, _ = shifted_density(point.charge, point.potential)(point.potential + step)
+    left = moved - point.charge.density - point.charge.slope * step
+    return float(abs(point.screened.solve(-source * left, 1e-3)).max())
 
 
 def triples(seed: int, index: int, modes: str) -> list[dict[str, Any]]:
@@ -93,20 +112,21 @@ def triples(seed: int, index: int, modes: str) -> list[dict[str, Any]]:
     exact = Solved(problem, cold.potential)
     if not exact.good:
         return []
-    points = [problem.evaluate(problem.semiclassical())]
-    rows = []
+    points, rows, potential = [], [], problem.semiclassical()
     for _ in range(6):
-        rows.append(row(points[-1], exact, "newton"))
-        if rows[-1]["step"] < 3e-4:
+        point, found = row(problem, potential, exact, "newton")
+        points.append(point)
+        rows.append(found)
+        if found["step"] < 3e-4:
             break
-        points.append(problem.evaluate(Automatic().propose(points[-2:])))
+        potential = Automatic().propose(points[-2:])
     rng = np.random.default_rng([seed, index])
     x = device.grid.x
     for _ in range(3):
         reach, push = rng.uniform(1.0, 6.0), 10 ** rng.uniform(-3.0, -1.7)
         smooth = np.exp(-((x[:, None] - x) ** 2) / (2 * reach**2)) @ rng.standard_normal(len(x))
         away = exact.potential + push * (smooth / abs(smooth).max())[:, None]
-        rows.append(row(problem.evaluate(away), exact, "pushed"))
+        rows.append(row(problem, away, exact, "pushed")[1])
     about = {"seed": seed, "index": index, "modes": modes, "gate": gate, "drain": drain, "device": device.to_dict()}
     return [{**about, **one, "version": mlnegf.__version__} for one in rows]
 

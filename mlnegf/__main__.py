@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -222,13 +222,12 @@ def _train_start(splits: Any, folder: Path, seeds: range, given: dict[str, Any])
     from mlnegf.learning.training import Settings
     from mlnegf.warmstart import learned, start_training
 
-    training, validation = (start_training.lessons(part) for part in (splits.training, splits.validation))
-    models, settings = [], Settings(**given)
-    for seed in seeds:
-        settings = replace(settings, seed=seed, checkpoint=str(folder / f"checkpoint{seed}.safetensors"))
-        models.append(start_training.train(training, validation, settings).model)
-    origin = {"command": _command(), "version": mlnegf.__version__, "settings": json.dumps(asdict(settings))}
-    guess = start_training.voters(models, training, validation, **origin, data=f"{len(training)} cases")
+    settings = [
+        Settings(**given, seed=seed, checkpoint=str(folder / f"checkpoint{seed}.safetensors")) for seed in seeds
+    ]
+    guess = start_training.train_guess(
+        splits.training, splits.validation, settings, command=_command(), version=mlnegf.__version__
+    )
     guess.save(folder / learned.FILE)
     return folder / learned.FILE, float(guess.metadata["largest_error"])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from made_up import TINY
 
 from mlnegf import Device, Solution, solve
 from mlnegf.learning.networks import save
@@ -35,32 +36,11 @@ def solution(device: Device) -> Solution:
     return solve(device, 0.4, 0.3, tolerance=1e-5)
 
 
-TINY = """
-[each]
-width = 3.0
-thickness = 3.0
-gate_length = 6.0
-source_length = 5.0
-drain_length = 5.0
-spacing = [0.5, 0.5, 0.5]
-gates = [0.1, 0.3, 0.5]
-drains = [0.1, 0.4]
-
-[[group]]
-
-[[group]]
-gate_length = 7.0
-
-[[group]]
-part = "unseen"
-width = 2.5
-"""
-
-
 @pytest.fixture(scope="session")
 def design() -> Design:
     """Two devices known, `device` the first, and one unseen; a design of the user's own, known to nobody by name."""
-    return Design(TINY)
+    groups = '[[group]]\n[[group]]\ngate_length = 7.0\n[[group]]\npart = "unseen"\nwidth = 2.5\n'
+    return Design(f"{TINY}gates = [0.1, 0.3, 0.5]\ndrains = [0.1, 0.4]\n{groups}")
 
 
 @pytest.fixture(scope="session")

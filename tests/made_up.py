@@ -6,6 +6,7 @@ import torch
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.nanosheet.device import Device
 from mlnegf.warmstart.comparison import Trial
+from mlnegf.warmstart.design import Design
 from mlnegf.warmstart.samples import FirstIteration
 from mlnegf.warmstart.slices import COUNTS
 
@@ -29,6 +30,23 @@ TRIAL = Trial(
     fallback=False,
     current=2e-6,
 )
+
+
+TINY = """
+[each]
+width = 3.0
+thickness = 3.0
+gate_length = 6.0
+source_length = 5.0
+drain_length = 5.0
+spacing = [0.5, 0.5, 0.5]
+"""
+"""What devices of the tests' designs share."""
+
+
+def design_of_holes(gates: list[float], drains: list[float]) -> Design:
+    """Return a design of one p-type device."""
+    return Design(f'{TINY}\n[[group]]\npolarity = "p"\ngates = {gates}\ndrains = {drains}\n')
 
 
 def make_case(ny: int = 24, nz: int = 12, nx: int = 10, seed: int = 0, ellipse: bool = False) -> FirstIteration:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from made_up import design_of_holes
 
 import mlnegf
 from mlnegf import Device, Solution, solve
@@ -439,25 +440,11 @@ def test_a_file_of_an_unknown_part_is_refused(copied: Path) -> None:
         cases(copied)
 
 
-HOLES = """
-[[group]]
-polarity = "p"
-width = 3.0
-thickness = 3.0
-gate_length = 6.0
-source_length = 5.0
-drain_length = 5.0
-spacing = [0.5, 0.5, 0.5]
-gates = [-0.3, -0.6]
-drains = [-0.3]
-"""
-
-
 @pytest.fixture(scope="module")
 def holes(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """The highest bias of a p-type device."""
     folder = tmp_path_factory.mktemp("holes")
-    generate(Design(HOLES), folder, "the tests", workers=1, progress=False)
+    generate(design_of_holes([-0.3, -0.6], [-0.3]), folder, "the tests", workers=1, progress=False)
     case = cases(folder)[-1]
     assert case.device == replace(device, polarity="p")
     return case

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from made_up import design_of_holes
 
 import mlnegf
 from mlnegf import Device, Solution, solve
@@ -18,7 +19,6 @@ from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.sweep import continuation, neighbours
 from mlnegf.warmstart.dataset import cases
-from mlnegf.warmstart.design import Design
 from mlnegf.warmstart.generation import generate
 from mlnegf.warmstart.samples import FILLING
 
@@ -190,23 +190,9 @@ def test_a_table_on_disk_says_what_made_it(device: Device, tmp_path: Path) -> No
     assert (read["guess"], read["scheme"], read["tolerance"]) == ("semiclassical", "auto", 2e-3)
 
 
-HOLES = """
-[[group]]
-polarity = "p"
-width = 3.0
-thickness = 3.0
-gate_length = 6.0
-source_length = 5.0
-drain_length = 5.0
-spacing = [0.5, 0.5, 0.5]
-gates = [-0.3]
-drains = [-0.1]
-"""
-
-
 def test_first_iterations_of_a_p_type_device_lie_at_its_bias(device: Device, tmp_path: Path) -> None:
     holes = replace(device, polarity="p")
-    generate(Design(HOLES), tmp_path, "the tests", workers=1, progress=False)
+    generate(design_of_holes([-0.3], [-0.1]), tmp_path, "the tests", workers=1, progress=False)
     (case,) = cases(tmp_path)
     assert case.device == holes
     sample, problem = case.sample(), Problem.of(holes, -0.3, -0.1, FILLING)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ _require = partial(require, caller="training")
 
 CHECKPOINT: Final = "mlnegf training run"
 
+Model = TypeVar("Model", bound=nn.Module)
 Example = TypeVar("Example")
-Objective = Callable[[Any, Example], tuple[torch.Tensor, torch.Tensor]]
+Objective = Callable[[Model, Example], tuple[torch.Tensor, torch.Tensor]]
 """Maps a network and an example to the loss, which is made small, and a mean squared error, which is watched."""
 
 
@@ -69,10 +70,10 @@ class History(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class Trained(Generic[Model]):
     """A network with the weights of the epoch that did best on validation, and how it got there."""
 
-    model: Any
+    model: Model
     history: History
     settings: Settings
 
@@ -83,14 +84,14 @@ class Trained:
 
 
 def train(
-    model: nn.Module,
-    objective: Objective[Example],
+    model: Model,
+    objective: Objective[Model, Example],
     lessons: Sequence[Example],
     exams: Sequence[Example],
     settings: Settings,
     data: str,
     progress: bool = True,
-) -> Trained:
+) -> Trained[Model]:
     """Train a network.
 
     The same examples, settings, machine and number of threads give the same numbers, whether the run was interrupted or
@@ -167,7 +168,7 @@ def schedule(done: float) -> float:
     return min(1.0, 20.0 * done) * (1.0 + math.cos(math.pi * done)) / 2.0
 
 
-def evaluate(model: nn.Module, examples: Sequence[Example], objective: Objective[Example]) -> tuple[float, float]:
+def evaluate(model: Model, examples: Sequence[Example], objective: Objective[Model, Example]) -> tuple[float, float]:
     """Return the mean loss over examples and the root mean square error."""
     model.eval()
     with torch.no_grad():

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
+from torch import nn
 
 from mlnegf._common import write_whole
 
@@ -25,6 +27,15 @@ def write_tensors(path: Location, tensors: Mapping[str, torch.Tensor], metadata:
     card["checksum"] = _checksum(contiguous, card)
     content = serialise(contiguous, card)
     write_whole(path, lambda file: file.write_bytes(content))
+
+
+def fingerprint(models: Iterable[nn.Module]) -> str:
+    """Return a checksum of all weights, eight hexadecimal digits."""
+    check = 0
+    for model in models:
+        for tensor in model.state_dict().values():
+            check = zlib.crc32(tensor.contiguous().numpy().tobytes(), check)
+    return f"{check:08x}"
 
 
 def kind_of(path: Location) -> str:

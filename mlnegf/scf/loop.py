@@ -13,12 +13,9 @@ from mlnegf._common import Floats
 from mlnegf.nanosheet.device import HOTTEST
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.guesses import Start
-from mlnegf.scf.point import LINEAR, Errors, Point
+from mlnegf.scf.point import ROUGH, TIGHT, Errors, Point
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme
-
-ROUGH = 1e-2
-"""Relative residual of the linear solve that a certificate begins with."""
 
 
 class Outcome(Enum):
@@ -106,12 +103,18 @@ class Attempt:
     @property
     def potential(self) -> Floats:
         """The answer, (nx, cells), V."""
-        return self.point.potential + (self.point.corrections[-1].step if self.corrected else 0.0)
+        return self.point.potential + (self.point.correct(ROUGH).step if self.corrected else 0.0)
+
+    @property
+    def density(self) -> Floats:
+        """The answer's electron density, (nx, cells), nm⁻³, nowhere negative."""
+        added = self.point.correct(ROUGH).density if self.corrected else 0.0
+        return np.maximum(self.point.charge.density + added, 0.0)
 
     @property
     def current(self) -> float:
         """The answer's current, A, in the n-type picture."""
-        return self.point.charge.current + (self.point.corrections[-1].current if self.corrected else 0.0)
+        return self.point.charge.current + (self.point.correct(ROUGH).current if self.corrected else 0.0)
 
 
 def iterate(problem: Problem, start: Start, scheme: Scheme, limits: Limits) -> Attempt:
@@ -191,7 +194,7 @@ class _Judge:
             self.errors = errors = point.errors(limits.corrected)
             excess = max(errors.potential / limits.tolerance, errors.current / limits.current_tolerance)
             # A tighter linear solve is worth its price where it is what the certificate lacks.
-            if excess <= 1 or tolerance <= LINEAR or errors.potential - errors.linear > limits.tolerance:
+            if excess <= 1 or tolerance <= TIGHT or errors.potential - errors.linear > limits.tolerance:
                 break
             tolerance /= 10
         # A certificate that failed is not asked again before the residual has fallen as far as it must.

@@ -1,24 +1,23 @@
 """The self-consistent solution of a device at one bias."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from threadpoolctl import ThreadpoolController
 
 from mlnegf._common import Floats, require
 from mlnegf.nanosheet.device import HOTTEST, Device
+from mlnegf.scf.cautions import cut_by_lattice, lost, slopes, wells
 from mlnegf.scf.equations import Equations, number
 from mlnegf.scf.guesses import Semiclassical, Start, as_guess, start_of
-from mlnegf.scf.loop import ROUGH, Attempt, Iteration, Limits, Outcome, from_off_state, from_warmth, iterate
-from mlnegf.scf.point import Point
+from mlnegf.scf.loop import Attempt, Iteration, Limits, Outcome, from_off_state, from_warmth, iterate
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.schemes import Scheme, as_scheme
-from mlnegf.transport.band_limit import BandLimit, band_limit
+from mlnegf.transport.band_limit import band_limit
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 _require = partial(require, caller="solve")
@@ -170,7 +169,20 @@ def solve_from_off_state(
 ) -> Solution:
     """Solve on the branch that equilibrium leads to: the gate voltage is raised from where the channel is closed.
 
-    Slow and sure, for references. Arguments and result are those of `solve`; see `loop.from_off_state`.
+    Slow and sure, for references; see `loop.from_off_state`.
+
+    Parameters
+    ----------
+    device : Device or Equations
+    gate, drain, tolerance : float
+        V, as of `solve`.
+    max_solves : int
+        NEGF solves allowed, those on the way included.
+
+    Returns
+    -------
+    Solution
+        As of `solve`; `history` holds the way as well.
     """
     limits = limits_of(tolerance, 1e-2, max_solves)
     problem = Problem.of(device, gate, drain, tolerance=tolerance)
@@ -222,13 +234,11 @@ def _follow(problem: Problem, guess: Callable[[Problem], Start], scheme: Scheme,
 
 def _solution(found: Attempt, limits: Limits) -> Solution:
     point, problem = found.point, found.point.problem
-    correction = point.correct(ROUGH)
     errors = point.errors(found.corrected)
     lattice = band_limit(point.charge.lines.chains, point.charge.lines.contacts)
-    wells = tuple(_wells(point))
+    deep = tuple(wells(point))
     cut = found.converged and lattice.current > limits.current_tolerance
     gate, drain = problem.bias
-    density = point.charge.density + (correction.density if found.corrected else 0.0)
     problem.work.seconds = time.perf_counter() - problem.started
     return Solution(
         device=problem.device,
@@ -242,73 +252,10 @@ def _solution(found: Attempt, limits: Limits) -> Solution:
         modes=problem.equations.modes,
         work=problem.work,
         history=found.history,
-        warnings=(*found.notes, *_slopes(point), *wells, *_lost(point), *_of_lattice(lattice)),
-        marked=bool(wells),
+        warnings=(*found.notes, *slopes(point), *deep, *lost(point), *cut_by_lattice(lattice)),
+        marked=bool(deep),
         corrected=found.corrected,
         potential=problem.unfolded(found.potential),
-        charge=problem.device.grid.unfold(np.maximum(density, 0.0)) / PER_CUBIC_CENTIMETRE,
+        charge=problem.device.grid.unfold(found.density) / PER_CUBIC_CENTIMETRE,
         current=problem.own(found.current),
     )
-
-
-def _ends(point: Point) -> tuple[tuple[str, Floats], ...]:
-    """Return the lowest subband along source and drain, each from its lead, eV."""
-    chains, device = point.charge.lines.chains, point.problem.device
-    lowest = chains.onsite.numpy()[chains.onsite[:, 0].argmin()]
-    source, drain = (round(length / device.grid.dx) for length in (device.source_length, device.drain_length))
-    return ("source", lowest[:source]), ("drain", lowest[::-1][:drain])
-
-
-def _slopes(point: Point, flat: float = 0.01) -> Iterator[str]:
-    """Say of contacts that are not `flat`, eV."""
-    away = max(1, round(1.0 / point.problem.device.grid.dx))
-    for name, energy in _ends(point):
-        if (slope := abs(energy[0] - energy[min(away, len(energy) - 1)])) > flat:
-            yield (
-                f"the {name} is not flat: its lowest subband moves {slope * 1e3:.0f} meV in 1 nm; "
-                f"lengthen {name}_length"
-            )
-
-
-def _wells(point: Point, deep: float = 0.05) -> Iterator[str]:
-    """Say of wells more than `deep`, eV, which mark a solution that equilibrium may not lead to."""
-    for name, energy in _ends(point):
-        if (depth := energy[0] - energy.min()) > deep:
-            yield (
-                f"a well {depth * 1e3:.0f} meV below the lead's edge lies in the {name}: this may not be the solution "
-                "that equilibrium leads to; come from a lower bias"
-            )
-
-
-def _lost(point: Point) -> Iterator[str]:
-    """Say what of the charge was lost, and where its model ends."""
-    charge, device = point.charge, point.problem.device
-    chains, contacts = charge.lines.chains, charge.lines.contacts
-    band_top = float((torch.minimum(*chains.edges) + 4 * chains.hopping).min())
-    filled = max(contacts.source, contacts.drain) + 8 * contacts.kT
-    if band_top < filled:
-        yield (
-            f"the lattice has no states of the heaviest subband above {band_top:.2f} eV, yet contacts are filled up to "
-            f"{filled:.2f} eV: charge is lost; use a smaller spacing[0] than {device.grid.dx} nm"
-        )
-    if (missed := charge.lines.unresolved) > 0:
-        yield f"the energy integral missed its tolerance {missed:.1g} times over"
-    if (lost := point.left_out[0]) > 0.2 * point.problem.equations.tolerance:
-        yield (
-            f"transverse functions left out of the basis would move the potential by {lost * 1e3:.2g} mV; a smaller "
-            "tolerance chooses a larger basis"
-        )
-    if (overlap := charge.continuity) < 0.7:
-        yield (
-            f"a subband changes its shape within one step (overlap {overlap:.2f}): modes couple there, which uncoupled "
-            "modes do not know, and the error estimate does not hold"
-        )
-
-
-def _of_lattice(lattice: BandLimit) -> Iterator[str]:
-    """Say what the end of the lattice's band costs, and what cures it."""
-    if lattice.current > 1e-3:
-        yield (
-            f"a barrier reaches into the upper part of the lattice's band or beyond: the current is off by "
-            f"{lattice.current:.2g} of itself; spacing[0] = {lattice.spacing:.2g} nm cures it"
-        )

@@ -136,9 +136,13 @@ class Shape:
             lowest=float(levels.min()),
         )
 
+    def values(self, gate_potential: float, drain: float) -> dict[str, float]:
+        """Return every condition at a bias, V, by name."""
+        return {**self.conditions, "gate_potential": gate_potential, "drain": drain}
+
     def at(self, gate_potential: float, drain: float, start: Floats) -> "Description":
         """Describe it at a bias, V, and a start (nx, cells) on the semiconductor's folded cells, V."""
-        values = {**self.conditions, "gate_potential": gate_potential, "drain": drain}
+        values = self.values(gate_potential, drain)
         offset, scale = np.array(list(CONDITIONS.values())).T
         told = (np.array([values[name] for name in CONDITIONS]) - offset) / scale
         tensors = (told, self._along(gate_potential, drain, start), self.across, self.steps)

@@ -7,24 +7,24 @@ is taken instead and the solution says so.
 """
 
 import json
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, Ints
 from mlnegf.learning.networks.separable import SeparableNetwork
-from mlnegf.learning.weights import Location, read_tensors, write_tensors
+from mlnegf.learning.weights import Location, fingerprint, read_tensors, write_tensors
+from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Poisson
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
 from mlnegf.scf.problem import Problem
 from mlnegf.warmstart.description import CONDITIONS, RANGED, Description, Shape
-from mlnegf.warmstart.trained_range import not_told
+from mlnegf.warmstart.trained_range import never_varied, trained_for
 
 FILE: Final = "start.safetensors"
 """The shipped weights, in `mlnegf/warmstart/weights`."""
@@ -62,11 +62,7 @@ class LearnedGuess(Guess, name="learned"):
     @property
     def fingerprint(self) -> str:
         """Checksum of the weights."""
-        check = 0
-        for model in self.models:
-            for tensor in model.state_dict().values():
-                check = zlib.crc32(tensor.contiguous().numpy().tobytes(), check)
-        return f"{check:08x}"
+        return fingerprint(self.models)
 
     @classmethod
     @cache
@@ -108,11 +104,13 @@ class LearnedGuess(Guess, name="learned"):
 
     def __call__(self, problem: Problem) -> Start:
         """Correct the semiclassical start; no NEGF solve."""
-        if reasons := self.doubts(problem):
+        if reasons := self._not_told(problem):
+            return _aside(problem, "; ".join(reasons))
+        shape, bias = Shape.of(problem.device, problem.negf.basis.section), (problem.gate_potential, problem.drain)
+        if reasons := self._out_of_range(shape.values(*bias)):
             return _aside(problem, "; ".join(reasons))
         start, inside = problem.semiclassical(), problem.device.grid.doped_cells
-        shape = Shape.of(problem.device, problem.negf.basis.section)
-        correction, doubt = self.vote(shape.at(problem.gate_potential, problem.drain, start[:, inside]))
+        correction, doubt = self.vote(shape.at(*bias, start[:, inside]))
         if not doubt <= (limit := float(self.metadata["doubt"])):
             return _aside(problem, f"its networks disagree by {doubt * 1e3:.1f} mV, more than {limit * 1e3:.1f} mV")
         potential = start.copy()
@@ -126,44 +124,22 @@ class LearnedGuess(Guess, name="learned"):
             votes = torch.stack([corrected(model, description) for model in self.models]).double().numpy()
         return votes.mean(0), float(votes.std(0).max())
 
-    def doubts(self, problem: Problem) -> list[str]:
-        """Say what of a case lies outside the training; empty if nothing does."""
-        ranges, trained_for = json.loads(self.metadata["ranges"]), json.loads(self.metadata["trained_for"])
-        values = known_values(problem)
-        words = [
+    def _not_told(self, problem: Problem) -> list[str]:
+        """Say what the networks are not told and is not as it was in training."""
+        words, found = never_varied(self.metadata, problem.device, TOLD), problem.equations
+        # Coupled modes know one filling only; it differs in bound states alone, and the solver is not misled.
+        if found.modes == "uncoupled" and found.filling != (filling := self.metadata["filling"]):
+            words.append(f"filling = {found.filling!r} is not the trained {filling!r}")
+        return words
+
+    def _out_of_range(self, values: Mapping[str, float]) -> list[str]:
+        """Say which conditions lie outside the training."""
+        ranges = json.loads(self.metadata["ranges"])
+        return [
             f"{name} = {values[name]:.6g} is outside the trained {ranges[name][0]:.6g} to {ranges[name][1]:.6g}"
             for name in RANGED
             if not _within(values[name], *ranges[name])
         ]
-        words += [
-            f"{name} = {str(value)[:40]!r} is none of the trained {trained_for.get(name)}"
-            for name, value in not_told(problem.device, TOLD).items()
-            if value not in trained_for.get(name, [])
-        ]
-        if (
-            problem.equations.filling != (filling := self.metadata["filling"])
-            and problem.equations.modes == "uncoupled"
-        ):
-            words.append(f"filling = {problem.equations.filling!r} is not the trained {filling!r}")
-        return words
-
-
-def known_values(problem: Problem) -> dict[str, float]:
-    """Return the conditions of a problem that ranges are held against."""
-    device, grid = problem.device, problem.device.grid
-    begin, end = grid.gate
-    return {
-        **{name: getattr(device, name) for name in ("width", "thickness", "gate_length", "oxide_thickness")},
-        "source_length": begin,
-        "drain_length": device.length - end,
-        "log10_doping": float(np.log10(device.doping)),
-        "temperature": device.temperature,
-        "gate_potential": problem.gate_potential,
-        "drain": problem.drain,
-        "dx": grid.dx,
-        "dy": float(grid.dy[len(grid.dy) // 2]),
-        "dz": float(grid.dz[len(grid.dz) // 2]),
-    }
 
 
 def _within(value: float, low: float, high: float) -> bool:
@@ -177,7 +153,7 @@ def _aside(problem: Problem, why: str) -> Start:
     return Start(start.potential, f"the learned guess was not used: {why}", used=False)
 
 
-def fill_oxide(poisson: Poisson, potential: Floats, inside: Any, gate_potential: float) -> Floats:
+def fill_oxide(poisson: Poisson, potential: Floats, inside: Ints, gate_potential: float) -> Floats:
     """Solve Laplace's equation around the cells `inside`, whose potential, V, is held.
 
     Left as it was, the oxide would carry the charge that the change on the semiconductor's surface implies:
@@ -193,12 +169,7 @@ def fill_oxide(poisson: Poisson, potential: Floats, inside: Any, gate_potential:
     return potential + change
 
 
-def card(descriptions: Sequence[Mapping[str, float]], devices: Sequence[Any], filling: str) -> dict[str, str]:
+def card(descriptions: Sequence[Mapping[str, float]], devices: Iterable[Device], filling: str) -> dict[str, str]:
     """Write what must travel with the weights: ranges of training, and what never varied in it."""
     ranges = {name: (min(v[name] for v in descriptions), max(v[name] for v in descriptions)) for name in CONDITIONS}
-    trained_for: dict[str, list[Any]] = {}
-    for device in dict.fromkeys(devices):
-        for name, value in not_told(device, TOLD).items():
-            values = trained_for.setdefault(name, [])
-            values += [value] * (value not in values)
-    return {"ranges": json.dumps(ranges), "trained_for": json.dumps(trained_for), "filling": filling}
+    return {"ranges": json.dumps(ranges), "trained_for": trained_for(devices, TOLD), "filling": filling}

@@ -108,7 +108,7 @@ class Objective:
 
 def train(
     training: Iterable[Sample], validation: Iterable[Sample], settings: Settings, progress: bool = True
-) -> Trained:
+) -> Trained[Network]:
     """Train a network on samples; see `learning.training.train`.
 
     Parameters

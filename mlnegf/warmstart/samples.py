@@ -95,12 +95,7 @@ class Sample(FirstIteration):
     charge: Floats
 
 
-def first_point(device: Device | Equations, gate: float, drain: float) -> Point:
+def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
     """Solve once, from the semiclassical start, with bound states filled by `FILLING`; the bias is the device's, V."""
     problem = Problem.of(device, gate, drain, FILLING)
-    return problem.evaluate(Semiclassical()(problem).potential)
-
-
-def first_iteration(device: Device | Equations, gate: float, drain: float) -> FirstIteration:
-    """Read the first iteration of a device at its own bias, V; see `first_point`."""
-    return FirstIteration.of(first_point(device, gate, drain))
+    return FirstIteration.of(problem.evaluate(Semiclassical()(problem).potential))

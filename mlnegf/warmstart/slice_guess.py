@@ -1,14 +1,13 @@
 """The guess of slices: a network reads the charge after the first iteration and says where the last one will be."""
 
 import json
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlnegf._common import Floats
 from mlnegf.learning.networks import Network, load
-from mlnegf.learning.weights import Location
+from mlnegf.learning.weights import Location, fingerprint
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
 from mlnegf.scf.point import Point
@@ -60,10 +59,7 @@ class SliceGuess(Guess):
     @property
     def fingerprint(self) -> str:
         """Checksum of the weights."""
-        check = 0
-        for tensor in self.model.state_dict().values():
-            check = zlib.crc32(tensor.contiguous().numpy().tobytes(), check)
-        return f"{check:08x}"
+        return fingerprint([self.model])
 
     @classmethod
     def load(cls, path: Location) -> "SliceGuess":

@@ -6,6 +6,7 @@ first iteration. What does not agree with this code is refused, never misread.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +16,14 @@ import xarray
 
 from mlnegf._common import Floats, __version__, write_whole
 from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.equations import Equations
-from mlnegf.scf.problem import Work
+from mlnegf.scf.guesses import Semiclassical
+from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.solve import Solution
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 from mlnegf.warmstart.design import PARTS
-from mlnegf.warmstart.samples import START, Sample, first_point
+from mlnegf.warmstart.samples import FILLING, START, Sample
 
 FORMAT: Final = "mlnegf cases 3"
 
@@ -124,13 +127,13 @@ def write_device(path: Path, solutions: Sequence[Solution], part: str, **origin:
 
 
 def _first(equations: Equations, gate: float, drain: float) -> tuple[Floats, Floats]:
-    """Semiclassical start, V, and what one NEGF solve makes of it, nm⁻³, on the grid; NaN where there is none."""
-    grid = equations.device.grid
-    try:
-        point = first_point(equations, gate, drain)
-    except Exception:
-        return np.full(grid.shape, np.nan), np.full(grid.shape, np.nan)
-    return point.problem.unfolded(point.potential), grid.unfold(point.charge.density)
+    """Semiclassical start, V, and what one NEGF solve makes of it, nm⁻³, (nx, ny, nz); NaN for what cannot be had."""
+    problem = Problem.of(equations, gate, drain, FILLING)
+    start = charge = np.full(problem.poisson.donors.shape, np.nan)
+    with suppress(ValueError, PoissonError):  # such as a channel closed beyond numbers
+        start = Semiclassical()(problem).potential
+        charge = problem.evaluate(start).charge.density
+    return problem.unfolded(start), equations.device.grid.unfold(charge)
 
 
 def open_file(path: Path) -> xarray.Dataset:

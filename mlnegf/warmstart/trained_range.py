@@ -42,17 +42,20 @@ def doubts(metadata: Mapping[str, str], case: BiasedDevice) -> list[str]:
         for name, excess in excesses(ranges, case).items()
         if excess > 0
     ]
-    trained_for = json.loads(metadata["trained_for"])
-    usual = not_told(type(case.device)())
-    words += [
-        f"{name} = {value!r} is none of the trained {trained}"
-        for name, value in not_told(case.device).items()
-        if value not in (trained := trained_for.get(name, [usual[name]]))
+    return words + never_varied(metadata, case.device, TOLD)
+
+
+def never_varied(metadata: Mapping[str, str], device: Device, told: Set[str]) -> list[str]:
+    """Say what of a device differs from training and is not `told` to the network; see `trained_for`."""
+    trained, usual = json.loads(metadata["trained_for"]), not_told(type(device)(), told)
+    return [
+        f"{name} = {str(value)[:60]!r} is none of the trained {known}"
+        for name, value in not_told(device, told).items()
+        if value not in (known := trained.get(name, [usual[name]]))
     ]
-    return words
 
 
-def not_told(device: Device, told: Set[str] = TOLD) -> dict[str, Any]:
+def not_told(device: Device, told: Set[str]) -> dict[str, Any]:
     """Return what a network is not told of a device, hence may not differ from training: all but `told`.
 
     So a field that a device is given later is doubted until a network learns of it. Values as they come from a file.
@@ -61,17 +64,22 @@ def not_told(device: Device, told: Set[str] = TOLD) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in told}
 
 
+def trained_for(devices: Iterable[Device], told: Set[str]) -> str:
+    """List, as JSON, the values in training of every field that is not `told`: for the metadata of weights."""
+    seen: dict[str, list[Any]] = {}
+    for device in dict.fromkeys(devices):
+        for name, value in not_told(device, told).items():
+            values = seen.setdefault(name, [])
+            values += [value] * (value not in values)
+    return json.dumps(seen)
+
+
 def describe(samples: Iterable[BiasedDevice], start: str, data: str) -> dict[str, str]:
     """Write what must travel with the weights: the start, the data, and what was seen in training."""
     samples = list(samples)
-    trained_for: dict[str, list[Any]] = {}
-    for device in dict.fromkeys(sample.device for sample in samples):
-        for name, value in not_told(device).items():
-            values = trained_for.setdefault(name, [])
-            values += [value] * (value not in values)
     return {
         "start": start,
         "data": data,
         "ranges": json.dumps(ranges_of(samples)),
-        "trained_for": json.dumps(trained_for),
+        "trained_for": trained_for((sample.device for sample in samples), TOLD),
     }
