@@ -255,7 +255,7 @@ def test_bad_input_is_named_in_one_line(arguments: list[object], words: str) -> 
 
 
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(LearnedGuess, "pretrained", lambda: LearnedGuess.load(tmp_path / "absent.safetensors"))
+    monkeypatch.setattr(LearnedGuess, "default", lambda: LearnedGuess.load(tmp_path / "absent.safetensors"))
     result = run("solve", *TINY, *BIAS, "--guess", "learned")
     assert result.exit_code == 2
     assert "absent.safetensors" in result.stderr.replace("\n", "")

@@ -49,7 +49,7 @@ def never_varied(metadata: Mapping[str, str], device: Device, told: Set[str]) ->
     """Say what of a device differs from training and is not `told` to the network; see `trained_for`."""
     trained, usual = json.loads(metadata["trained_for"]), not_told(type(device)(), told)
     return [
-        f"{name} = {str(value)[:60]!r} is none of the trained {known}"
+        f"{name} = {repr(value)[:60]} is none of the trained {known}"
         for name, value in not_told(device, told).items()
         if value not in (known := trained.get(name, [usual[name]]))
     ]
