@@ -37,9 +37,6 @@ __all__ = ["Device", "LearnedGuess", "Region", "Solution", "__version__", "coupl
 def __getattr__(name: str) -> Any:
     """Load a public name, or a room, from its home."""
     if name in _HOMES:
-        if _HOMES[name].startswith("scf."):
-            # What takes a guess by its name shall know the learned one too, which `scf` may not import.
-            import_module("mlnegf.warmstart.learned")
         value = globals()[name] = getattr(import_module(f"mlnegf.{_HOMES[name]}"), name)
         return value
     if name in _ROOMS:

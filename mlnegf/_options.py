@@ -95,9 +95,9 @@ def _describe(name: str) -> str:
 
 def guesses(*others: str) -> str:
     """List guesses, after `others`."""
-    from mlnegf.scf.guesses import GUESSES
+    from mlnegf.scf.guesses import GUESSES, HOMES
 
-    return ", ".join(dict.fromkeys([*others, *GUESSES, "learned"]))
+    return ", ".join(dict.fromkeys([*others, *GUESSES, *HOMES]))
 
 
 def schemes() -> str:

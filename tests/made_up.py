@@ -21,6 +21,7 @@ TRIAL = Trial(
     outcome="right",
     charge_evaluations=2,
     linearised_applications=20,
+    chain_passes=1,
     poisson_solves=30,
     seconds=0.5,
     estimated_error=5e-4,

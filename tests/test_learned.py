@@ -1,6 +1,8 @@
 """The learned guess: from parameters alone to a start that one or two NEGF solves certify."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,24 @@ def test_the_guess_costs_no_solve(shipped: LearnedGuess, inside: Device) -> None
     assert abs(start.potential - problem.semiclassical()).max() > 5e-3
 
 
+def test_auto_is_learned_inside_and_semiclassical_outside(inside: Device) -> None:
+    learned, auto = (solve(inside, *BIAS, guess=guess) for guess in ("learned", "auto"))
+    assert np.array_equal(auto.potential, learned.potential)
+    outside = replace(inside, semiconductor="silicon germanium 30 %")
+    cold, auto = (solve(outside, *BIAS, guess=guess) for guess in ("semiclassical", "auto"))
+    assert np.array_equal(auto.potential, cold.potential)
+    assert auto.warnings == cold.warnings
+    assert auto.guess_used, "nobody asked for the learned one"
+
+
+def test_the_names_are_known_without_the_public_face() -> None:
+    code = (
+        "from mlnegf.scf.guesses import GUESSES, as_guess; assert 'learned' not in GUESSES;"
+        "as_guess('learned'); assert 'learned' in GUESSES"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_two_solves_suffice_and_agree(shipped: LearnedGuess, inside: Device) -> None:
     exact = solve(inside, *BIAS, tolerance=1e-5)
     learned = solve(inside, *BIAS, guess=shipped)
@@ -87,9 +107,9 @@ def test_a_work_function_only_shifts_the_gate(shipped: LearnedGuess, inside: Dev
         ({"width": 14.0}, "width = 14 is outside the trained"),
         ({"temperature": 240.0}, "temperature = 240 is outside the trained"),
         ({"spacing": (0.4, 0.8, 0.5)}, "dy = 0.714286 is outside the trained"),
-        ({"penetration": True}, "penetration = 'True' is none of the trained"),
+        ({"penetration": True}, "penetration = True is none of the trained"),
         ({"oxide": "hafnium dioxide"}, "oxide = 'hafnium dioxide' is none of the trained"),
-        ({"mean_free_path": 10.0}, "mean_free_path = '10.0' is none of the trained"),
+        ({"mean_free_path": 10.0}, "mean_free_path = 10.0 is none of the trained"),
     ],
 )
 def test_outside_the_training_the_start_is_semiclassical(

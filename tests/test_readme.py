@@ -1,13 +1,22 @@
-"""What the README says its ten lines print is what they print."""
+"""What README and model card say is what the code prints and what the stored results hold."""
 
+import json
+import math
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import mlnegf
+from mlnegf import LearnedGuess
+from mlnegf.warmstart.comparison import read
+from mlnegf.warmstart.scores import table
 
 README = Path(__file__).parent.parent / "README.md"
+RESULTS = README.parent / "book" / "results"
+SCHEMES = ["auto", "newton"]
 
 
 def test_the_ten_lines_do_what_is_said_of_them() -> None:
@@ -35,3 +44,41 @@ def test_the_file_of_a_device_is_one() -> None:
     device = mlnegf.Device.from_dict(tomllib.loads(found.group(1)))
     assert (device.gate_length, device.width) == (9.3, 5.0)
     assert device.grid.permittivity.max() == 22.0
+
+
+def test_the_table_is_that_of_the_stored_comparison() -> None:
+    trials, text = read(RESULTS / "unseen.json"), README.read_text()
+    names = {
+        ("auto", "semiclassical"): "a semiclassical start",
+        ("auto", "previous"): "the nearest solved bias",
+        ("auto", "learned"): "**the learned guess**",
+        ("newton", "semiclassical"): "a semiclassical start, by Newton's steps",
+        ("newton", "learned"): "the learned guess, by Newton's steps",
+    }
+    cases = {(trial.device, trial.gate, trial.drain) for trial in trials}
+    assert f"On {len(cases)} random biases of {len({case[0] for case in cases})} random devices" in " ".join(
+        text.split()
+    )
+    rows = {
+        (row["scheme"], row["guess"]): row for row in table(trials, ["semiclassical", "previous", "learned"], SCHEMES)
+    }
+    assert rows.keys() >= names.keys(), "every guess met every case"
+    for (scheme, guess), words in names.items():
+        mine = [trial for trial in trials if (trial.scheme, trial.guess) == (scheme, guess)]
+        solves = np.array([t.charge_evaluations if t.outcome == "right" else math.inf for t in mine])
+        shares = " | ".join(f"{np.mean(solves <= most):.0%}".replace("%", " %") for most in (1, 2))
+        row = rows[scheme, guess]
+        work = " | ".join(str(row[name]) for name in ("chain passes", "products", "seconds"))
+        line = f"{row['right']} | {row['NEGF solves']} | {shares} | {work}"
+        assert f"| {words} | {line} |" in text, line
+
+
+def test_the_model_card_says_what_its_weights_say() -> None:
+    metadata = LearnedGuess.pretrained().metadata
+    card = " ".join((RESULTS.parents[1] / "mlnegf/warmstart/weights/README.md").read_text().split())
+    errors = json.loads(metadata["errors"])
+    assert f"Of {', '.join(f'{share:.0%}' for share in errors['shares'])} of the cases" in card
+    for name, words in (("training", "training"), ("validation", "validation"), ("start", "the semiclassical start")):
+        assert f"{words} {', '.join(f'{error * 1e3:.1f}' for error in errors[name])} mV" in card
+    for name in ("command", "data"):
+        assert metadata[name] in card

@@ -33,7 +33,7 @@ def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) 
         axis.minorticks_off()
         axis.set(xlabel="NEGF solves", title=scheme, ylim=(0, 102))
     axes[0, 0].set_ylabel("cases solved rightly (%)")
-    axes[0, 0].legend(fontsize=8, loc="upper left")
+    axes[0, 0].legend(fontsize=8, loc="lower right")
     return figure
 
 

@@ -11,6 +11,7 @@ A new guess is a class, here or elsewhere; a name is for one that needs nothing 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -147,20 +148,34 @@ class ExtrapolatedBias(Guess):
         return Start(last, "the line through two solved biases was not used: it leaves all bounds here", used=False)
 
 
+@dataclass(frozen=True)
+class Trained(Guess, name="auto"):
+    """The learned guess where it answers for the case, the semiclassical start elsewhere."""
+
+    def __call__(self, problem: Problem) -> Start:
+        """Ask the learned guess; if it stands aside, say nothing of it: nobody asked for it by name."""
+        start = as_guess("learned")(problem)
+        return start if start.used else Semiclassical()(problem)
+
+
 GUESSES: Final[dict[str, type[Guess]]] = Guess.variants
-"""Every guess that needs nothing but the problem, by name; "learned" enters with `mlnegf.solve`."""
+"""Every guess that needs nothing but the problem, by name, but for those that have not been asked for yet."""
+HOMES: Final = {"learned": "mlnegf.warmstart.learned"}
+"""Modules that bring further guesses: named here so that this room need not import theirs."""
 
 
 def as_guess(guess: Any, others: Sequence[str] = ()) -> Callable[[Problem], Start]:
     """Turn a name, a solution, a potential array or a guess into a guess; `others` are names known to the caller."""
+    if isinstance(guess, str) and guess in HOMES:
+        import_module(HOMES[guess])
     if isinstance(guess, str) and guess in GUESSES:
         return GUESSES[guess].default()
     require(
         not isinstance(guess, (str, bytes, type)) and guess is not None,
         "guess",
         guess,
-        f"one of {sorted([*others, *GUESSES])}, a Solution, a potential (nx, ny, nz), or a Guess object such as "
-        "LearnedGuess.pretrained()",
+        f"one of {sorted({*others, *GUESSES, *HOMES})}, a Solution, a potential (nx, ny, nz), or a Guess object such "
+        "as LearnedGuess.pretrained()",
         caller="solve",
     )
     if hasattr(guess, "potential") and hasattr(guess, "gate"):

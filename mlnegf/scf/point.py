@@ -24,8 +24,10 @@ REACH: Final = 1.0
 """Longest step, kT/e, whose second order is asked: occupations change over kT."""
 MARGIN: Final = 2.0
 """How much the error bound takes the second order for: what comes after it is of the third."""
-SHAPES: Final = 0.02
+SHAPES: Final = 0.08
 """Part of ‖δ‖²/kT added for the shapes of subbands, which the second order holds fixed."""
+SHAPES_OF_CURRENT: Final = 1e-3
+"""The same of the current, relative: part of ‖δ‖/kT."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +165,46 @@ class Point:
         """Return P⁻¹ ∂R/∂φ δ, flat, with P⁻¹ one multigrid cycle, and ∂n/∂φ δ and ∂I/∂φ δ."""
         poisson = self.problem.poisson
         density, current = self._respond(change.reshape(self.potential.shape))
-        self.problem.work.poisson_solves += 1
         linear = (poisson.operator @ change.ravel()) + (poisson.source * density).ravel()
-        return np.asarray(self.screened.cycle.matvec(linear)), density, current
+        return self.preconditioned(linear).ravel(), density, current
 
-    def _solve(self, right: Floats, tolerance: float, start: Floats | None = None) -> Floats:
-        """Solve P⁻¹ ∂R/∂φ δ = `right`, flat, by GMRES on matrix-free products."""
+    def preconditioned(self, residual: Floats) -> Floats:
+        """Return P⁻¹ of a residual, V nm, with P⁻¹ one multigrid cycle of the screened operator: V."""
+        self.problem.work.poisson_solves += 1
+        return np.asarray(self.screened.cycle.matvec(residual.ravel())).reshape(self.potential.shape)
+
+    def solve_linearised(self, right: Floats, tolerance: float, start: Floats | None = None) -> Floats:
+        """Solve P⁻¹ ∂R/∂φ δ = `right`, (nx, cells), V, by GMRES on matrix-free products.
+
+        Parameters
+        ----------
+        right : ndarray, (nx, cells)
+            `preconditioned`.
+        tolerance : float
+            Of the relative residual.
+        start : ndarray, (nx, cells), optional
+            V; where to start.
+
+        Returns
+        -------
+        ndarray, (nx, cells)
+            δ, V.
+        """
+        begun = None if start is None else start.ravel()
         operator = LinearOperator((right.size,) * 2, matvec=lambda change: self._apply(change)[0], dtype=np.float64)
-        return np.asarray(gmres(operator, right, x0=start, rtol=tolerance, restart=80, maxiter=2)[0])
+        found = gmres(operator, right.ravel(), x0=begun, rtol=tolerance, restart=80, maxiter=2)[0]
+        return np.asarray(found.reshape(right.shape))
+
+    def remainder(self, change: Floats) -> tuple[Floats, float]:
+        """Return n(φ + δ) − n(φ) − ∂n/∂φ δ and the same of the current, subbands frozen, and count the pass."""
+        self.problem.work.chain_passes += 1
+        return self.charge.remainder(change)
+
+    def frozen_residual(self, change: Floats) -> Floats:
+        """Return R(φ + δ), V nm, with the subbands frozen; see `frozen`."""
+        density, poisson = self._respond(change)[0] + self.remainder(change)[0], self.problem.poisson
+        linear = (poisson.operator @ change.ravel()).reshape(change.shape)
+        return np.asarray(self.residual + linear + poisson.source * density)
 
     def correct(self, tolerance: float) -> Correction:
         """Solve ∂R/∂φ δ = −R by GMRES on matrix-free products, each followed by one multigrid cycle.
@@ -184,12 +218,11 @@ class Point:
         """
         if self.corrections and self.corrections[-1].tolerance <= tolerance:
             return self.corrections[-1]
-        right = self.screened.cycle.matvec(-self.residual.ravel())
-        step = self._solve(right, tolerance, self.corrections[-1].step.ravel() if self.corrections else None)
+        right = self.preconditioned(-self.residual)
+        step = self.solve_linearised(right, tolerance, self.corrections[-1].step if self.corrections else None)
         image, density, current = self._apply(step)
         amplification = max(1.0, abs(step).max() / max(abs(right).max(), 1e-300))
-        left = float(amplification * abs(right - image).max())
-        step = step.reshape(self.potential.shape)
+        left = float(amplification * abs(right - image.reshape(right.shape)).max())
         found = Correction(tolerance, step, density, current, left, float(amplification))
         self.corrections.append(found)
         return found
@@ -198,19 +231,16 @@ class Point:
     def second_order(self) -> SecondOrder | None:
         """What the second order adds to the correction; None where it is too long for an expansion.
 
-        It takes one pass through the chains at the energies of this solve, counted as a product, and a few products. A
-        tighter correction, worked out later, differs by a hundredth: its second order is the same to that.
+        It takes one pass of the chains at the energies of this solve, and a few products. A tighter correction, worked
+        out later, differs by a hundredth: its second order is the same to that.
         """
         correction = self.correct(ROUGH)
         if correction.size > REACH * self.thermal_voltage:
             return None
-        density, current = self.charge.remainder(correction.step)
+        density, current = self.remainder(correction.step)
         if not np.isfinite(density).all():
             return None
-        self.problem.work.linearised_applications += 1
-        self.problem.work.poisson_solves += 1
-        right = self.screened.cycle.matvec(-(self.problem.poisson.source * density).ravel())
-        step = self._solve(right, 0.1).reshape(self.potential.shape)
+        step = self.solve_linearised(self.preconditioned(-self.problem.poisson.source * density), 0.1)
         return SecondOrder(step, current + self._respond(step)[1])
 
     def errors(self, corrected: bool) -> Errors:
@@ -232,7 +262,8 @@ class Point:
         potential = MARGIN * float(abs(second.step).max()) + SHAPES * square + rest
         share = correction.left / max(correction.size, 1e-300)
         change = MARGIN * abs(second.current) + share * abs(correction.current) + abs(moved)
-        return Errors(potential, _relative(change, current + correction.current), correction.left)
+        shapes = SHAPES_OF_CURRENT * correction.size / self.thermal_voltage
+        return Errors(potential, _relative(change, current + correction.current) + shapes, correction.left)
 
     @cached_property
     def left_out(self) -> tuple[float, float]:

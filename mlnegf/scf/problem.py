@@ -34,6 +34,9 @@ class Work:
         NEGF solves: potential to charge and current.
     linearised_applications : int
         Products of the exact response of NEGF with a change of potential.
+    chain_passes : int
+        Solves of the chains alone, at levels moved to first order and at energies chosen before: a fifth of a NEGF
+        solve each, see `frozen`.
     poisson_solves : int
         Linear Poisson solves; one multigrid cycle inside a Krylov iteration counts as one.
     seconds : float
@@ -42,6 +45,7 @@ class Work:
 
     charge_evaluations: int = 0
     linearised_applications: int = 0
+    chain_passes: int = 0
     poisson_solves: int = 0
     seconds: float = 0.0
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from mlnegf._common import Floats, Variant, require
+from mlnegf.scf.frozen import settle
 from mlnegf.scf.point import Point
 
 
@@ -138,8 +139,21 @@ class Newton(Scheme, name="newton"):
 
 
 @dataclass(frozen=True)
+class FrozenSubbands(Newton, name="frozen"):
+    """Newton's method, but each step solves the equations in which the subbands are frozen, not the linear ones.
+
+    Where the response is soft, as with an open gate, Newton's steps overshoot and these do not; elsewhere they are the
+    same. See `frozen`.
+    """
+
+    def propose(self, points: Sequence[Point]) -> Floats:
+        """Return the last point plus the step at which its frozen equations hold."""
+        return points[-1].potential + settle(points[-1], self.tolerance, self.longest)
+
+
+@dataclass(frozen=True)
 class Automatic(Scheme, name="auto"):
-    """Newton's method, guarded: the exponential predictor when the residual grows, a new start when it stalls.
+    """`FrozenSubbands`, guarded: the exponential predictor when the residual grows, a new start when it stalls.
 
     Parameters
     ----------
@@ -147,7 +161,7 @@ class Automatic(Scheme, name="auto"):
         Factor by which the residual may grow in one step.
     """
 
-    newton: Newton = Newton(longest=3.0)
+    newton: Newton = FrozenSubbands(longest=3.0)
     growth: float = 5.0
     memory: int = 2
     patience: int | None = 6

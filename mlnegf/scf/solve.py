@@ -127,10 +127,10 @@ def solve(
     gate, drain : float
         V; the source is at 0.
     guess : str, Solution, ndarray or Guess
-        "semiclassical", "flat", "learned", a solution or a potential (nx, ny, nz) in V to start from, or any object of
-        `mlnegf.scf.guesses`.
+        "semiclassical", "flat", "learned", "auto" for the learned one where it was trained and the semiclassical one
+        elsewhere, a solution or a potential (nx, ny, nz) in V to start from, or any object of `mlnegf.scf.guesses`.
     scheme : str or Scheme
-        "auto", "gummel", "anderson", "newton", or any object of `mlnegf.scf.schemes`.
+        "auto", "gummel", "anderson", "newton", "frozen", or any object of `mlnegf.scf.schemes`.
     tolerance : float
         Of the estimated error of the potential, V.
     current_tolerance : float

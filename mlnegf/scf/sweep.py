@@ -191,7 +191,7 @@ def sweep(
     -------
     xarray.Dataset
         Over gate and drain: current (A), converged, outcome, status, guess_used, warnings, error_estimate (V),
-        current_error, and the four counts of `Work`. Its attributes name the device (the JSON of `Device.to_dict`),
+        current_error, and the counts of `Work`. Its attributes name the device (the JSON of `Device.to_dict`),
         the version, and what the biases were solved with.
     """
     gates, drains = _voltages("gates", gates), _voltages("drains", drains)

@@ -23,7 +23,7 @@ from mlnegf.learning.weights import Location, kind_of
 from mlnegf.nanosheet.device import Device
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
-from mlnegf.scf.problem import Problem
+from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import Solution, solve
 from mlnegf.scf.sweep import neighbours
@@ -38,7 +38,7 @@ ELSEWHERE: Final = 1e-2
 SUBTHRESHOLD: Final = 1e-6
 """A current, A, below which it still depends exponentially on the gate: the hardest to get right to 1 %."""
 OUTCOMES: Final = ("right", "failed", "wrong branch", "false certificate", "missed", "no reference")
-WORK: Final = ("charge_evaluations", "linearised_applications", "poisson_solves", "seconds")
+WORK: Final = tuple(vars(Work()))
 Biases = Mapping[tuple[float, float], Case]
 """Cases of one device by gate and drain voltage."""
 
@@ -57,6 +57,7 @@ class Trial:
     outcome: str
     charge_evaluations: int
     linearised_applications: int
+    chain_passes: int
     poisson_solves: int
     seconds: float
     estimated_error: float

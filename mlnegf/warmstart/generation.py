@@ -100,7 +100,8 @@ def _store(plan: Plan, path: Path, origin: dict[str, Any]) -> None:
 def answer(equations: Equations, gate: float, drain: float, tolerance: float, slowly: bool) -> Solution:
     """Solve one bias; from the closed channel if `slowly`, or if the cold answer is marked or there is none."""
     if not slowly:
-        cold = solve_or_say_why(equations, gate, drain, tolerance=tolerance)
+        # Nothing that was learned may colour what is learned from.
+        cold = solve_or_say_why(equations, gate, drain, guess="semiclassical", tolerance=tolerance)
         if cold.converged and not cold.marked:
             return cold
     return solve_or_say_why(equations, gate, drain, solve_from_off_state, tolerance=tolerance)

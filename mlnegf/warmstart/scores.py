@@ -47,6 +47,7 @@ def table(trials: Sequence[Trial], guesses: Sequence[str], schemes: Sequence[str
     columns = {
         "charge_evaluations": ("NEGF solves", 0),
         "linearised_applications": ("products", 0),
+        "chain_passes": ("chain passes", 0),
         "poisson_solves": ("Poisson solves", 0),
         "seconds": ("seconds", 1),
     }
