@@ -29,7 +29,9 @@ def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) 
                 np.arange(1, most + 1), share * 100, where="post", color=COLOURS[index % 6], ls=style, label=guess
             )
         axis.set_xscale("log")
-        axis.set_xticks([1, 2, 3, 5, 10, 20, 40, 60], ["1", "2", "3", "5", "10", "20", "40", "60"])
+        ticks = [solves for solves in (1, 2, 3, 5, 10, 20, 40, 60) if solves <= most]
+        axis.set_xticks(ticks, [str(solves) for solves in ticks])
+        axis.set_xlim(0.9, 1.1 * most)
         axis.minorticks_off()
         axis.set(xlabel="NEGF solves", title=scheme, ylim=(0, 102))
     axes[0, 0].set_ylabel("cases solved rightly (%)")
