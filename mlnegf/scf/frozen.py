@@ -1,9 +1,10 @@
 """The equations of a point with its subbands frozen: what one NEGF solve can say of potentials near its own.
 
-In φ + x the subbands of φ keep their shapes and energies, their levels follow x to first order, and their chains are
-solved at these levels without expansion (`Charge.remainder`). What is not linear in a transistor is mostly in the
-chains, a resonance that rises through a Fermi level above all; where the response is soft, an expansion in x holds over
-a millivolt, and these equations over a kT or more. A pass of the chains costs a fifth of a NEGF solve and its response.
+In φ + x the levels and shapes of the subbands of φ follow x to first order; the chains are solved at these levels, on
+the energies of φ, without expansion (`Charge.remainder`). What is not linear in a transistor is mostly in the chains, a
+resonance that rises through a Fermi level above all; where the response is soft, an expansion in x holds over a
+millivolt, and these equations over a kT or more. A pass of the chains costs, with its linear solve, about a fifth of a
+NEGF solve with its correction.
 """
 
 from typing import Final

@@ -10,7 +10,7 @@ A new guess is a class, here or elsewhere; a name is for one that needs nothing 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -155,7 +155,7 @@ class Trained(Guess, name="auto"):
     def __call__(self, problem: Problem) -> Start:
         """Ask the learned guess; if it stands aside, say nothing of it: nobody asked for it by name."""
         start = as_guess("learned")(problem)
-        return start if start.used else Semiclassical()(problem)
+        return start if start.used else replace(start, note="", used=True)
 
 
 GUESSES: Final[dict[str, type[Guess]]] = Guess.variants

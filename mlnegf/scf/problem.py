@@ -35,8 +35,8 @@ class Work:
     linearised_applications : int
         Products of the exact response of NEGF with a change of potential.
     chain_passes : int
-        Solves of the chains alone, at levels moved to first order and at energies chosen before: a fifth of a NEGF
-        solve each, see `frozen`.
+        Solves of the chains alone, at levels moved to first order and at energies chosen before, see `frozen`; the
+        linear part of that move belongs to the pass and is not counted again.
     poisson_solves : int
         Linear Poisson solves; one multigrid cycle inside a Krylov iteration counts as one.
     seconds : float
