@@ -50,7 +50,7 @@ lab: install  ## open the book in JupyterLab
 data: install  ## generate the reduced data set (half a minute)
 	$(BIN)/mlnegf generate --design reduced --output data/reduced
 
-data-full: install  ## generate the data of the shipped weights (three hours on two cores; resumes where it stopped)
+data-full: install  ## generate the data of the shipped weights (two to three hours on two cores; resumes where it stopped)
 	$(BIN)/mlnegf generate --design nanosheets --output data/nanosheets
 
 train: install  ## train the networks on DATA (default data/reduced)

@@ -181,7 +181,8 @@ def main() -> None:
     trip = [worst(from_cube(on_cube(lesson), lesson), lesson) for lesson in tests]
     found = json.loads(given.output.read_text()) if given.output.exists() else {"rows": []}
     command = "python benchmarks/learning_curve.py " + " ".join(sys.argv[1:])
-    found |= {"command": command, "version": mlnegf.__version__, "seed": 0}
+    devices = len({lesson.device for lesson in [*taught, *exams]})
+    found |= {"command": command, "version": mlnegf.__version__, "seed": 0, "known_devices": devices}
     start = row("semiclassical", 0, [float(lesson.answer.abs().max()) for lesson in tests], 0.0)
     given_away = LearnedGuess.pretrained()
     shipped = row(

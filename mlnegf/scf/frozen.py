@@ -12,12 +12,15 @@ from typing import Final
 import numpy as np
 
 from mlnegf._common import Floats
-from mlnegf.scf.point import Point
+from mlnegf.scf.point import LOOSE, Point
+from mlnegf.scf.steps import combined, limited
 
 LONGEST: Final = 1.0
 """Longest move, kT/e, between two passes: beyond, occupations of a level change altogether."""
 CLOSE: Final = 0.05
 """Step, kT/e, so small that another pass of the chains is not worth its price."""
+SMALL: Final = 0.2
+"""Step, kT/e, that is taken on trust where no pass follows."""
 PASSES: Final = 8
 KEPT: Final = 1e-3
 """Singular values below this share of the largest are dropped where steps are combined."""
@@ -40,35 +43,21 @@ def settle(point: Point, tolerance: float, longest: float) -> Floats:
     kT, newton = point.thermal_voltage, point.correct(tolerance).step
     moves: list[Floats] = []
     steps: list[Floats] = []
-    x, best = _limited(newton, LONGEST * kT), _limited(newton, longest * kT)
+    x, best = limited(newton, LONGEST * kT), limited(newton, longest * kT)
     nearest = float(abs(point.preconditioned(point.residual)).max())
     for _ in range(PASSES):
         residual = point.frozen_residual(x)
         if not np.isfinite(residual).all():
             break
         right = point.preconditioned(-residual)
-        step = point.solve_linearised(right, 0.1)
+        step = point.solve_linearised(right, LOOSE)
         size, left = float(abs(step).max()), float(abs(right).max())
         if left < nearest:
             # Where the response is soft a step may lead far off though little is left; it is taken if it is small.
-            best, nearest = x + step if size < 4 * CLOSE * kT else x, left
+            best, nearest = x + step if size < SMALL * kT else x, left
         if size < CLOSE * kT:
             break
         moves.append(x)
         steps.append(step)
-        x = x + _limited(_combined(moves, steps) - x, LONGEST * kT)
+        x = x + limited(combined(moves, steps, KEPT) - x, LONGEST * kT)
     return best
-
-
-def _limited(step: Floats, longest: float) -> Floats:
-    return step * min(1.0, longest / max(float(abs(step).max()), 1e-300))
-
-
-def _combined(moves: list[Floats], steps: list[Floats]) -> Floats:
-    """Combine what was tried so that the combined step is the smallest; see `schemes.Anderson`."""
-    tried, left = (np.stack([field.ravel() for field in fields]) for fields in (moves, steps))
-    target = tried[-1] + left[-1]
-    if len(moves) > 1:
-        share = np.linalg.lstsq(np.diff(left, axis=0).T, left[-1], rcond=KEPT)[0]
-        target = target - share @ (np.diff(tried, axis=0) + np.diff(left, axis=0))
-    return np.asarray(target.reshape(moves[-1].shape))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROUGH: Final = 1e-2
 """Relative residual of the Krylov solver that a certificate begins with."""
+LOOSE: Final = 0.1
+"""That where a part is asked that is small itself."""
 TIGHT: Final = 1e-4
 """That beyond which none need go."""
 REACH: Final = 1.0
@@ -240,7 +242,7 @@ class Point:
         density, current = self.remainder(correction.step)
         if not np.isfinite(density).all():
             return None
-        step = self.solve_linearised(self.preconditioned(-self.problem.poisson.source * density), 0.1)
+        step = self.solve_linearised(self.preconditioned(-self.problem.poisson.source * density), LOOSE)
         return SecondOrder(step, current + self._respond(step)[1])
 
     def errors(self, corrected: bool) -> Errors:

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from mlnegf._common import Floats, Variant, require
 from mlnegf.scf.frozen import settle
 from mlnegf.scf.point import Point
+from mlnegf.scf.steps import combined, limited
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ def _predicted(point: Point, predictor: Predictor) -> Floats:
 class Anderson(Scheme, name="anderson"):
     """Anderson's acceleration of a predictor: the best linear combination of what it makes of the last few points.
 
-    Anderson, J. ACM 12, 547 (1965), in the least-squares form of Walker & Ni, SIAM J. Numer. Anal. 49, 1715 (2011).
+    See `steps.combined`.
 
     Parameters
     ----------
@@ -95,13 +94,9 @@ class Anderson(Scheme, name="anderson"):
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the combination of images whose combined step is the smallest."""
-        images = np.stack([_predicted(point, self.predictor).ravel() for point in points])
-        steps = images - np.stack([point.potential.ravel() for point in points])
-        image = images[-1]
-        if len(points) > 1:
-            share = np.linalg.lstsq(np.diff(steps, axis=0).T, steps[-1], rcond=self.condition)[0]
-            image = image - share @ np.diff(images, axis=0)
-        return np.asarray(image.reshape(points[-1].potential.shape))
+        places = [point.potential for point in points]
+        steps = [_predicted(point, self.predictor) - point.potential for point in points]
+        return combined(places, steps, self.condition)
 
 
 @dataclass(frozen=True)
@@ -134,8 +129,7 @@ class Newton(Scheme, name="newton"):
         second = point.second_order
         if second is not None and float(abs(second.step).max()) < correction.size / 2:
             return point.potential + correction.step + second.step
-        longest = self.longest * point.thermal_voltage
-        return point.potential + correction.step * min(1.0, longest / max(correction.size, 1e-300))
+        return point.potential + limited(correction.step, self.longest * point.thermal_voltage)
 
 
 @dataclass(frozen=True)
