@@ -163,5 +163,8 @@ class Charge(Protocol):
     def respond_transposed(self, density: Floats, current: float) -> Floats:
         """Apply the transpose of `respond` to weights of δn (nx, cells) and of δI: the gradient by φ, (nx, cells)."""
 
-    def remainder(self, change: Floats) -> tuple[Floats, float]:
-        """Return what `respond` leaves of a finite change of potential: density (nx, cells), nm⁻³, and current, A."""
+    def respond_frozen(self, change: Floats) -> tuple[Floats, float]:
+        """Response to a finite change of potential: as `respond`, but the chains are solved again at the moved levels.
+
+        Levels and shapes of the subbands follow the change to first order, and chains keep their energies.
+        """

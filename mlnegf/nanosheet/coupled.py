@@ -185,6 +185,6 @@ class MixedCharge:
         """Return that of the uncoupled modes."""
         return self.uncoupled.respond_transposed(density, current)
 
-    def remainder(self, change: Floats) -> tuple[Floats, float]:
+    def respond_frozen(self, change: Floats) -> tuple[Floats, float]:
         """Return that of the uncoupled modes."""
-        return self.uncoupled.remainder(change)
+        return self.uncoupled.respond_frozen(change)

@@ -1,5 +1,6 @@
 """Charge of subbands that do not mix along x: each runs through the device as a chain of its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -123,18 +124,19 @@ class UncoupledCharge:
         current : float
             δI, A.
         """
+        return self._respond(change, self.lines.respond)
+
+    def _respond(self, change: Floats, chains: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Floats, float]:
+        """Let `chains` answer to the levels, which follow the change to first order, as the shapes do."""
         energy = -self._on_channel(change)
-        levels = torch.einsum("kxc,xc->kx", self.shapes, energy * self.basis.weights)
-        lines, current = self.lines.respond(levels)
+        lines, current = chains(torch.einsum("kxc,xc->kx", self.shapes, energy * self.basis.weights))
         density = torch.einsum("kx,kxc->xc", lines, self.shapes)
         density += self._polarisation(energy)
         return self.on_grid(density), float(current.sum())
 
-    def remainder(self, change: Floats) -> tuple[Floats, float]:
-        """Return what `respond` leaves of a finite change, subbands keeping their shapes; see `charge.Charge`."""
-        energy = -self._on_channel(change)
-        lines, current = self.lines.remainder(torch.einsum("kxc,xc->kx", self.shapes, energy * self.basis.weights))
-        return self.on_grid(torch.einsum("kx,kxc->xc", lines, self.shapes)), float(current.sum())
+    def respond_frozen(self, change: Floats) -> tuple[Floats, float]:
+        """Response to a finite change, the subbands frozen; see `charge.Charge`."""
+        return self._respond(change, self.lines.moved)
 
     def respond_transposed(self, density: Floats, current: float) -> Floats:
         """Apply the transpose of `respond`; see `charge.Charge`."""

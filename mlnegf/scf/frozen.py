@@ -1,10 +1,10 @@
 """The equations of a point with its subbands frozen: what one NEGF solve can say of potentials near its own.
 
 In φ + x the levels and shapes of the subbands of φ follow x to first order; the chains are solved at these levels, on
-the energies of φ, without expansion (`Charge.remainder`). What is not linear in a transistor is mostly in the chains, a
-resonance that rises through a Fermi level above all; where the response is soft, an expansion in x holds over a
-millivolt, and these equations over a kT or more. A pass of the chains costs, with its linear solve, about a fifth of a
-NEGF solve with its correction.
+the energies of φ, without expansion (`Charge.respond_frozen`). What is not linear in a transistor is mostly in the
+chains, a resonance that rises through a Fermi level above all; where the response is soft, an expansion in x holds over
+a millivolt, and these equations over a kT or more. A pass of the chains costs, with its linear solve, about a fifth of
+a NEGF solve with its correction.
 """
 
 from typing import Final
@@ -52,11 +52,11 @@ def settle(point: Point, tolerance: float, longest: float) -> Floats:
         right = point.preconditioned(-residual)
         step = point.solve_linearised(right, LOOSE)
         size, left = float(abs(step).max()), float(abs(right).max())
+        if size < CLOSE * kT:
+            return x + step
         if left < nearest:
             # Where the response is soft a step may lead far off though little is left; it is taken if it is small.
             best, nearest = x + step if size < SMALL * kT else x, left
-        if size < CLOSE * kT:
-            break
         moves.append(x)
         steps.append(step)
         x = x + limited(combined(moves, steps, KEPT) - x, LONGEST * kT)

@@ -75,10 +75,13 @@ class SecondOrder:
         ε = −(∂R/∂φ)⁻¹ (R(φ + δ) − R(φ) − ∂R/∂φ δ), V, in which subbands keep their shapes.
     current : float
         The same of the current, and ∂I/∂φ ε: A.
+    left : float
+        κ‖ρ‖ of its linear solve, V, see `Correction`.
     """
 
     step: Floats
     current: float
+    left: float
 
 
 @dataclass(frozen=True)
@@ -197,14 +200,14 @@ class Point:
         found = gmres(operator, right.ravel(), x0=begun, rtol=tolerance, restart=80, maxiter=2)[0]
         return np.asarray(found.reshape(right.shape))
 
-    def remainder(self, change: Floats) -> tuple[Floats, float]:
-        """Return n(φ + δ) − n(φ) − ∂n/∂φ δ and the same of the current, subbands frozen, and count the pass."""
+    def respond_frozen(self, change: Floats) -> tuple[Floats, float]:
+        """Return n(φ + δ) − n(φ) and the same of the current, subbands frozen, and count the pass; see `frozen`."""
         self.problem.work.chain_passes += 1
-        return self.charge.remainder(change)
+        return self.charge.respond_frozen(change)
 
     def frozen_residual(self, change: Floats) -> Floats:
         """Return R(φ + δ), V nm, with the subbands frozen; see `frozen`."""
-        density, poisson = self._respond(change)[0] + self.remainder(change)[0], self.problem.poisson
+        density, poisson = self.respond_frozen(change)[0], self.problem.poisson
         linear = (poisson.operator @ change.ravel()).reshape(change.shape)
         return np.asarray(self.residual + linear + poisson.source * density)
 
@@ -239,17 +242,20 @@ class Point:
         correction = self.correct(ROUGH)
         if correction.size > REACH * self.thermal_voltage:
             return None
-        density, current = self.remainder(correction.step)
+        density, current = self.respond_frozen(correction.step)
         if not np.isfinite(density).all():
             return None
-        step = self.solve_linearised(self.preconditioned(-self.problem.poisson.source * density), LOOSE)
-        return SecondOrder(step, current + self._respond(step)[1])
+        right = self.preconditioned(-self.problem.poisson.source * (density - correction.density))
+        step = self.solve_linearised(right, LOOSE)
+        image, _, change = self._apply(step)
+        left = correction.amplification * float(abs(right - image.reshape(right.shape)).max())
+        return SecondOrder(step, current - correction.current + change, left)
 
     def errors(self, corrected: bool) -> Errors:
         """Estimate the errors of this point, or of the point with its tightest correction.
 
         Of the point itself: ‖δ‖ + 1.2 ‖δ‖²/kT. With its correction: twice ‖ε‖, the second order, plus a little for the
-        shapes of subbands, which it holds fixed. To both is added what the Krylov solver and the basis left.
+        shapes of subbands, which it holds fixed. To both is added what the Krylov solvers and the basis left.
         """
         correction = self.correct(ROUGH)
         basis, moved = self.left_out
@@ -261,7 +267,7 @@ class Point:
             # A step too long for an expansion is no correction.
             change = abs(correction.current) + abs(moved)
             return Errors(correction.size + 1.2 * square + rest, _relative(change, current), correction.left)
-        potential = MARGIN * float(abs(second.step).max()) + SHAPES * square + rest
+        potential = MARGIN * float(abs(second.step).max()) + second.left + SHAPES * square + rest
         share = correction.left / max(correction.size, 1e-300)
         change = MARGIN * abs(second.current) + share * abs(correction.current) + abs(moved)
         shapes = SHAPES_OF_CURRENT * correction.size / self.thermal_voltage

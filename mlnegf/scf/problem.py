@@ -188,7 +188,8 @@ class Problem:
         density = semiclassical_density(self.device, self.negf.basis.section, level, table=self.negf.table)
         # As full as the source everywhere: Newton's first step from an empty drain would overshoot by volts.
         start = np.broadcast_to((self.neutral_potential() - level)[:, None], self.poisson.donors.shape)
-        return self.predicted(density, start, 1e-7)
+        # The step that follows one below a tenth of a millivolt is below a microvolt.
+        return self.predicted(density, start, 1e-4)
 
     def neutral_potential(self) -> float:
         """Uniform potential that makes the source's section neutral, V."""

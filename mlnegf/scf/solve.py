@@ -235,7 +235,8 @@ def _follow(problem: Problem, guess: Callable[[Problem], Start], scheme: Scheme,
 def _solution(found: Attempt, limits: Limits) -> Solution:
     point, problem = found.point, found.point.problem
     errors = point.errors(found.corrected)
-    lattice = band_limit(point.charge.lines.chains, point.charge.lines.contacts)
+    lines = point.charge.lines
+    lattice = band_limit(lines.chains, lines.contacts, lines.current)
     deep = tuple(wells(point))
     cut = found.converged and lattice.current > limits.current_tolerance
     gate, drain = problem.bias

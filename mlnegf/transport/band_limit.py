@@ -3,7 +3,8 @@
 A lead of spacing a has states from its edge E₀ to E₀ + 4t, t = ħ²/2ma². Where a barrier's top lies in the upper part of
 that band, waves over it are no longer those of the continuum; where it lies above, there are none, and the current is
 what tunnels below: wrong by any number of decades, and no sign of it on the lattice itself. So the same subbands are
-laid on a finer chain, whose band ends far above the top, and the currents compared.
+laid on a finer chain, whose band ends far above the top, and the currents compared; subbands whose barriers lie deep in
+their band are left out, for nothing would change.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from scipy.interpolate import CubicSpline
 from mlnegf.transport.chains import Chains
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.nonequilibrium import nonequilibrium_charge
+
+Tensor = torch.Tensor
 
 NOTICEABLE = 0.25
 """Part of the band below a barrier's top from which on the lattice is looked at."""
@@ -36,20 +39,24 @@ class BandLimit:
     spacing: float
 
 
-def band_limit(chains: Chains, contacts: Contacts) -> BandLimit:
-    """Compare the current with that of the same subbands on a finer chain."""
-    height = chains.onsite.max(1).values - torch.minimum(*chains.edges)
-    part = float((height / (4 * chains.hopping)).max())
-    spacing = chains.spacing * (NOTICEABLE / max(part, NOTICEABLE)) ** 0.5
-    if part <= NOTICEABLE or contacts.source == contacts.drain:
+def band_limit(chains: Chains, contacts: Contacts, current: Tensor) -> BandLimit:
+    """Compare the `current` of chains (K,), A, with that of the same subbands on finer ones."""
+    part = (chains.onsite.max(1).values - torch.minimum(*chains.edges)) / (4 * chains.hopping)
+    high = part > NOTICEABLE
+    spacing = chains.spacing * (NOTICEABLE / max(float(part.max()), NOTICEABLE)) ** 0.5
+    if contacts.source == contacts.drain or not high.any():
         return BandLimit(0.0, spacing)
-    factor = int(np.ceil(chains.spacing / spacing))
-    coarse, fine = (
-        abs(float(nonequilibrium_charge(some, contacts, density_scale=1.0).current.sum()))
-        for some in (chains, refined(chains, factor))
-    )
-    smaller = max(min(coarse, fine), 1e-300)
-    return BandLimit(abs(coarse - fine) / smaller, spacing)
+    finer = refined(chosen(chains, high), int(np.ceil(chains.spacing / spacing)))
+    change = nonequilibrium_charge(finer, contacts, density_scale=1.0).current.sum() - current[high].sum()
+    coarse = float(current.sum())
+    smaller = max(min(abs(coarse), abs(coarse + float(change))), 1e-300)
+    return BandLimit(abs(float(change)) / smaller, spacing)
+
+
+def chosen(chains: Chains, mask: Tensor) -> Chains:
+    """Return those chains that a mask (K,) marks."""
+    onsite, hopping, degeneracy = chains.onsite[mask], chains.hopping[mask], chains.degeneracy[mask]
+    return replace(chains, onsite=onsite, hopping=hopping, degeneracy=degeneracy)
 
 
 def refined(chains: Chains, factor: int) -> Chains:

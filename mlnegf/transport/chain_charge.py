@@ -108,11 +108,11 @@ class ChainCharge:
         """Apply the transpose of `respond` to weights of δN (K, nx) and of δI (K,): the gradient by E_m(x), (K, nx)."""
         return (density[:, None] @ self.response.density)[:, 0] + current[:, None] * self.response.current
 
-    def remainder(self, change: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what first order leaves of a change δE_m(x) of the site energies (K, nx), eV.
+    def moved(self, change: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a finite change δE_m(x) of the site energies (K, nx), eV, changes.
 
-        N(E + δE) − N(E) − ∂N/∂E δE and the same of the current, from the chains solved once more, at the energies that
-        were chosen before: nothing is refined, and little of the work of a solution is done again.
+        N(E + δE) − N(E) and the same of the current, from the chains solved once more, at the energies that were chosen
+        before: nothing is refined, and little of the work of a solution is done again.
 
         Returns
         -------
@@ -125,8 +125,7 @@ class ChainCharge:
         density, current = density_and_current_on(self.nonequilibrium.panels, moved, self.contacts)
         density = density + density_on(self.equilibrium.panels, moved, self.contacts)
         density += bound_states(moved, self.contacts, self.filling).density(moved)
-        linear_density, linear_current = self.respond(change)
-        return density - self.density - linear_density, current - self.current - linear_current
+        return density - self.density, current - self.current
 
     def shifted(self, shifts: Tensor) -> tuple[Tensor, Tensor]:
         """Charge with all levels lowered by `shifts` (J,), eV, and its derivative by them.
