@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--modes", default="uncoupled")
+    parser.add_argument("--largest", type=float, default=48.0, help="section, nm²: devices of larger ones are left out")
     given = parser.parse_args()
     torch.set_num_threads(1)
     ThreadpoolController().limit(limits=1)
@@ -148,6 +149,9 @@ def main() -> None:
     done = {(one["seed"], one["index"], one["modes"]) for one in known}
     indices = range(given.first, given.first + given.devices)
     for index in tqdm([i for i in indices if (given.seed, i, given.modes) not in done], unit="device"):
+        device = draw(given.seed, index)[0]
+        if device.width * device.thickness > given.largest:
+            continue
         try:
             rows = triples(given.seed, index, given.modes)
         except ValueError as error:  # a device that makes no grid, or a channel closed beyond numbers

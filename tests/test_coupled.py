@@ -10,6 +10,8 @@ from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.coupled import coupled_charge, family_system, lattice_system
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.subbands import TransverseBasis, transverse_basis
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.problem import Problem
 from mlnegf.transport.blocks import System
 from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.scattering import scattering_states
@@ -105,3 +107,19 @@ def test_what_coupling_would_change_is_what_it_changes() -> None:
     change = abs(mixed.potential - alone.potential).max()
     assert expected.potential == pytest.approx(change, rel=0.15, abs=2e-5)
     assert expected.current == pytest.approx(mixed.current / alone.current - 1, abs=0.3 * abs(expected.current) + 1e-4)
+
+
+def test_estimates_hold_what_the_response_of_uncoupled_modes_misses() -> None:
+    """With coupled modes a correction leaves a part of the first order, which no second order sees."""
+    equations = Equations.of(DEVICE, modes="coupled", tolerance=1e-5)
+    exact = solve(equations, 0.3, 0.3, tolerance=2e-5, current_tolerance=1e-4)
+    assert exact.converged
+    problem = Problem.of(equations, 0.3, 0.3)
+    truth, x = problem.folded(exact.potential), DEVICE.grid.x
+    for push in (5e-4 * np.cos(x / 2), 3e-3 * np.sin(x / 3)):
+        point = problem.evaluate(truth + push[:, None])
+        correction, errors = point.correct(1e-3), point.errors(corrected=True)
+        left = abs(truth - point.potential - correction.step).max()
+        assert left < errors.potential < 1e-3
+        assert abs((point.charge.current + correction.current) / exact.current - 1) < errors.current
+        assert errors.potential > 0.2 * correction.size

@@ -147,6 +147,10 @@ class Charge(Protocol):
     def dropped(self) -> float:
         """Bound on the share of charge in the subbands left out."""
 
+    @property
+    def missed(self) -> float:
+        """Part of a change that `respond` may miss; 0 where it is exact."""
+
     def left_out(self, potential: Floats) -> tuple[Floats, float]:
         """Change of density (nx, cells), nm⁻³, and of current, A, by functions outside the basis, see `basis`."""
 

@@ -67,6 +67,11 @@ class UncoupledCharge:
         return float((coefficients[:, :-1] * coefficients[:, 1:]).sum(-1).square().min())
 
     @property
+    def missed(self) -> float:
+        """The response is exact: 0."""
+        return 0.0
+
+    @property
     def current(self) -> float:
         """Drain current, A."""
         return float(self.lines.current.sum())

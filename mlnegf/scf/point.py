@@ -255,20 +255,22 @@ class Point:
         """Estimate the errors of this point, or of the point with its tightest correction.
 
         Of the point itself: ‖δ‖ + 1.2 ‖δ‖²/kT. With its correction: twice ‖ε‖, the second order, plus a little for the
-        shapes of subbands, which it holds fixed. To both is added what the Krylov solvers and the basis left.
+        shapes of subbands, which it holds fixed. To both is added what the Krylov solvers and the basis left, and what
+        the response of coupled modes misses.
         """
         correction = self.correct(ROUGH)
         basis, moved = self.left_out
-        rest = correction.left + correction.amplification * basis
+        missed = self.charge.missed
+        rest = correction.left + correction.amplification * basis + missed * correction.size
         square = correction.size**2 / self.thermal_voltage
         current = self.charge.current
         second = self.second_order if corrected else None
         if second is None:
             # A step too long for an expansion is no correction.
-            change = abs(correction.current) + abs(moved)
+            change = (1 + missed) * abs(correction.current) + abs(moved)
             return Errors(correction.size + 1.2 * square + rest, _relative(change, current), correction.left)
         potential = MARGIN * float(abs(second.step).max()) + second.left + SHAPES * square + rest
-        share = correction.left / max(correction.size, 1e-300)
+        share = correction.left / max(correction.size, 1e-300) + missed
         change = MARGIN * abs(second.current) + share * abs(correction.current) + abs(moved)
         shapes = SHAPES_OF_CURRENT * correction.size / self.thermal_voltage
         return Errors(potential, _relative(change, current + correction.current) + shapes, correction.left)

@@ -27,6 +27,8 @@ from mlnegf.warmstart.workers import pool
 
 TOLERANCES: Final = {"known": 5e-4, "unseen": 2e-5, "outside": 2e-5}
 """Estimated error of the answers, V, by what a device is for."""
+PROMISING: Final = 15
+"""NEGF solves after which a cold start is given up for the slow way: most take two or three."""
 DESIGN: Final = "design.toml"
 
 
@@ -101,7 +103,9 @@ def answer(equations: Equations, gate: float, drain: float, tolerance: float, sl
     """Solve one bias; from the closed channel if `slowly`, or if the cold answer is marked or there is none."""
     if not slowly:
         # Nothing that was learned may colour what is learned from.
-        cold = solve_or_say_why(equations, gate, drain, guess="semiclassical", tolerance=tolerance)
+        cold = solve_or_say_why(
+            equations, gate, drain, guess="semiclassical", tolerance=tolerance, max_solves=PROMISING
+        )
         if cold.converged and not cold.marked:
             return cold
     return solve_or_say_why(equations, gate, drain, solve_from_off_state, tolerance=tolerance)
