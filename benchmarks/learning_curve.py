@@ -1,34 +1,39 @@
-"""How good a start is against how many cases it was learned from: the shipped network beside a sober rival.
+"""How good a start is against how many cases it was learned from: the shipped network beside sober rivals.
 
-The rival is a Gaussian process on the same numbers of a device and a bias: the correction to the semiclassical start
-is laid on one cube for all devices, lengths measured from the edges of the gate and widths in halves of the section,
-its principal components are predicted with one kernel of a length for each number, and laid back. Both are judged by
-the largest error over the semiconductor on the unseen devices. A second run computes only what is missing.
+The rivals lay the correction to the semiclassical start on one cube for all devices, lengths measured from the edges of
+the gate and widths in halves of the section: `nearest` takes that of the case whose numbers are the nearest, `process`
+predicts its principal components by a Gaussian process with one kernel of a length for each number. All are judged on
+the unseen devices, by the largest error over the semiconductor and by the NEGF solves that are left behind their
+starts. A second run computes only what is missing.
 
     python benchmarks/learning_curve.py --data data/nanosheets --output book/results/learning_curve.json
 """
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from record import Record
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RegularGridInterpolator
 from threadpoolctl import ThreadpoolController
 
-import mlnegf
 from mlnegf import Device, LearnedGuess
-from mlnegf._common import Floats, write_whole
+from mlnegf._common import Floats
 from mlnegf.learning.training import Settings
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.guesses import Start
+from mlnegf.scf.problem import Problem
+from mlnegf.scf.solve import solve
 from mlnegf.warmstart.dataset import cases, split
-from mlnegf.warmstart.learned import corrected
-from mlnegf.warmstart.start_training import Lesson, largest_errors, lessons, train
+from mlnegf.warmstart.learned import corrected, fill_oxide
+from mlnegf.warmstart.start_training import Lesson, lessons, train
+from mlnegf.warmstart.storage import Case
 
 PARTS = 20, 40, 20
 """Points of the cube along source, gate and drain."""
@@ -136,32 +141,59 @@ def kernel(one: torch.Tensor, other: torch.Tensor, lengths: torch.Tensor) -> tor
     return (1 + root + 5 * distance / 3) * torch.exp(-root)
 
 
+@dataclass
+class Nearest:
+    """The correction of the nearest case."""
+
+    training: Sequence[Lesson]
+
+    def __call__(self, lesson: Lesson) -> Floats:
+        """Predict a correction, (nx, cells), V."""
+        told = torch.stack([one.description.conditions for one in self.training])
+        nearest = int((told - lesson.description.conditions).square().sum(1).argmin())
+        return from_cube(on_cube(self.training[nearest]), lesson)
+
+
+Model = Callable[[Lesson], Floats]
+"""Predicts a correction to the semiclassical start, (nx, cells), V."""
+
+
+def network(training: Sequence[Lesson], exams: Sequence[Lesson]) -> Model:
+    """Train the network of the learned guess."""
+    model = train(training, exams, Settings(epochs=40, learning_rate=1.5e-3), progress=False).model
+
+    def predict(lesson: Lesson) -> Floats:
+        with torch.no_grad():
+            return corrected(model, lesson.description).double().numpy()
+
+    return predict
+
+
 def worst(predicted: Floats, lesson: Lesson) -> float:
     """Return the largest error over the semiconductor, V."""
     return float(abs(predicted - lesson.answer.double().numpy()).max())
 
 
-def rows(
-    taught: Sequence[Lesson], exams: Sequence[Lesson], tests: Sequence[Lesson], count: int
-) -> Iterator[dict[str, Any]]:
-    """Train both on the first so many cases."""
-    some = taught[:count]
-    began = time.perf_counter()
-    process = Process.of(some)
-    seconds = time.perf_counter() - began
-    yield row("process", len(some), [worst(process(lesson), lesson) for lesson in tests], seconds)
-    began = time.perf_counter()
-    model = train(some, exams, Settings(epochs=40, learning_rate=1.5e-3), progress=False).model
-    seconds = time.perf_counter() - began
-    with torch.no_grad():
-        errors = [worst(corrected(model, lesson.description).double().numpy(), lesson) for lesson in tests]
-    yield row("network", len(some), errors, seconds)
+def solves(case: Case, correction: Floats) -> float:
+    """Return the NEGF solves behind a start; infinite where they do not lead to the reference."""
+    problem, inside = Problem.of(Equations.of(case.device), case.gate, case.drain), case.device.grid.doped_cells
+    potential = problem.semiclassical()
+    potential[:, inside] += correction
+    start = Start(fill_oxide(problem.poisson, potential, inside, problem.gate_potential))
+    found = solve(problem.equations, *problem.bias, guess=lambda again: start)
+    right = found.converged and abs(found.potential - case.solved().potential).max() < 1e-3
+    return found.negf_solves if right else float("inf")
 
 
-def row(model: str, count: int, errors: Sequence[float], seconds: float) -> dict[str, Any]:
-    """Say what one model reached."""
+def row(model: Model, tests: Sequence[tuple[Case, Lesson]], solved: int, seconds: float = 0.0) -> dict[str, Any]:
+    """Judge one model: errors on all tests, solves on the first so many."""
+    said = [model(lesson) for _, lesson in tests]
+    errors = [worst(one, lesson) for one, (_, lesson) in zip(said, tests, strict=True)]
+    counts = np.array([solves(case, one) for one, (case, _) in zip(said[:solved], tests[:solved], strict=True)])
     quantiles = {f"{share:.0%}": float(value) for share, value in zip(SHARES, np.quantile(errors, SHARES), strict=True)}
-    return {"model": model, "cases": count, "tests": len(errors), "largest_errors": quantiles, "seconds": seconds}
+    within = {str(count): float(np.mean(counts <= count)) for count in (1, 2, 3)}
+    about = {"tests": len(errors), "solved": len(counts), "seconds": round(seconds, 1)}
+    return {"largest_errors": quantiles, "within": within, **about}
 
 
 def main() -> None:
@@ -169,37 +201,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--sizes", default="50,100,200,400")
+    parser.add_argument("--sizes", default="50,100,200,400,800")
+    parser.add_argument("--solved", type=int, default=75, help="tests whose NEGF solves are counted")
     given = parser.parse_args()
     torch.set_num_threads(1)
     ThreadpoolController().limit(limits=1)
     parts = split(cases(given.data), test=0.0)
     taught, exams = lessons(parts.training), lessons(parts.validation)
-    tests = lessons(case for case in parts.unseen_device if case.converged)
-    order = np.random.default_rng(0).permutation(len(taught))
-    taught = [taught[index] for index in order]
-    trip = [worst(from_cube(on_cube(lesson), lesson), lesson) for lesson in tests]
-    found = json.loads(given.output.read_text()) if given.output.exists() else {"rows": []}
-    command = "python benchmarks/learning_curve.py " + " ".join(sys.argv[1:])
+    taught = [taught[index] for index in np.random.default_rng(0).permutation(len(taught))]
+    unseen = [case for case in parts.unseen_device if case.converged]
+    pairs = list(zip(unseen, lessons(unseen), strict=True))
+    tests = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))]
     devices = len({lesson.device for lesson in [*taught, *exams]})
-    found |= {"command": command, "version": mlnegf.__version__, "seed": 0, "known_devices": devices}
-    start = row("semiclassical", 0, [float(lesson.answer.abs().max()) for lesson in tests], 0.0)
-    given_away = LearnedGuess.pretrained()
-    shipped = row(
-        "shipped", int(given_away.metadata["data"].split()[0]), largest_errors(given_away, tests).tolist(), 0.0
-    )
-    fixed = [start, row("cube", 0, trip, 0.0), shipped]
-    found["rows"] = [one for one in found["rows"] if one["model"] in ("process", "network")] + fixed
-    done = {(one["model"], one["cases"]) for one in found["rows"]}
-    write_whole(given.output, lambda file: file.write_text(json.dumps(found, indent=1)))
+    record = Record(given.output, sys.argv, {"seed": 0, "known_devices": devices})
+
+    shipped = LearnedGuess.pretrained()
+    learned_from = int(shipped.metadata["data"].split()[0])
+    for name, count, model in (
+        ("semiclassical", 0, lambda lesson: np.zeros(lesson.answer.shape)),
+        ("cube", 0, lambda lesson: from_cube(on_cube(lesson), lesson)),
+        ("shipped", learned_from, lambda lesson: shipped.vote(lesson.description)[0]),
+    ):
+        record.add({"model": name, "cases": count}, row, model, tests, given.solved)
+
+    def trained(make: Callable[[Sequence[Lesson]], Model], some: Sequence[Lesson]) -> dict[str, Any]:
+        began = time.perf_counter()
+        model = make(some)
+        return row(model, tests, given.solved, time.perf_counter() - began)
+
+    makers = {"nearest": Nearest, "process": Process.of, "network": lambda some: network(some, exams)}
     for count in map(int, given.sizes.split(",")):
-        count = min(count, len(taught))
-        if {("process", count), ("network", count)} <= done:
-            continue
-        for one in rows(taught, exams, tests, count):
-            found["rows"].append(one)
-            print(one, flush=True)
-            write_whole(given.output, lambda file: file.write_text(json.dumps(found, indent=1)))
+        some = taught[:count]
+        for name, make in makers.items():
+            record.add({"model": name, "cases": len(some)}, trained, make, some)
 
 
 if __name__ == "__main__":

@@ -104,8 +104,8 @@ def test_a_work_function_only_shifts_the_gate(shipped: LearnedGuess, inside: Dev
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"width": 14.0}, "width = 14 is outside the trained"),
-        ({"temperature": 240.0}, "temperature = 240 is outside the trained"),
+        ({"width": 18.0}, "width = 18 is outside the trained"),
+        ({"temperature": 490.0}, "temperature = 490 is outside the trained"),
         ({"spacing": (0.4, 0.8, 0.5)}, "dy = 0.714286 is outside the trained"),
         ({"penetration": True}, "penetration = True is none of the trained"),
         ({"oxide": "hafnium dioxide"}, "oxide = 'hafnium dioxide' is none of the trained"),
@@ -120,6 +120,14 @@ def test_outside_the_training_the_start_is_semiclassical(
     assert not start.used
     assert words in start.note
     assert np.array_equal(start.potential, problem.semiclassical())
+
+
+def test_somewhat_outside_the_training_networks_that_agree_are_trusted(shipped: LearnedGuess, inside: Device) -> None:
+    wide, alone = replace(inside, width=13.0), LearnedGuess(shipped.models[:1], shipped.metadata)
+    start = LearnedGuess([*alone.models, *alone.models], shipped.metadata)(Problem.of(wide, *BIAS))
+    assert start.used
+    assert "agree, but width = 13 is outside the trained" in start.note
+    assert not alone(Problem.of(wide, *BIAS)).used, "one network cannot disagree"
 
 
 def test_another_filling_is_outside(shipped: LearnedGuess, inside: Device) -> None:

@@ -117,7 +117,9 @@ def train(
     ValueError
         If the loss is no longer finite, or the checkpoint is damaged or belongs to another run.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     decisive = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
     identity = {"settings": json.dumps(decisive), "data": data}
     history, best = _resume(settings.checkpoint, identity, model, optimiser)
@@ -211,9 +213,12 @@ def _resume(
             )
     model.load_state_dict(_under(tensors, "model."))
     state: dict[int, _Weights] = {}
+    weights = list(model.parameters())
     for name, value in _under(tensors, "optimiser.").items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
+        # The fused optimiser walks weights and their moments side by side in memory: both need one layout.
+        own = torch.empty_like(weights[int(index)]).copy_(value) if value.ndim else value
+        state.setdefault(int(index), {})[key] = own
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return [(a, b, c) for a, b, c in json.loads(metadata["history"])], _under(tensors, "best.")
 

@@ -1,9 +1,9 @@
 """The learned guess: networks say, from a device's parameters alone, where the potential will end.
 
 What they say is a correction to the semiclassical start on the semiconductor; the oxide follows from Laplace's equation
-about it. No NEGF solve is spent. Several networks, trained from different seeds, vote: their mean is the guess, and
-where they disagree by more than they did on validation, or a case lies outside their training, the semiclassical start
-is taken instead and the solution says so.
+about it. No NEGF solve is spent. Several networks, trained from different seeds, vote, a little outside their training
+too: their mean is the guess. Where they disagree by more than they did on validation, or a case lies farther outside,
+the semiclassical start is taken instead and the solution says so.
 """
 
 import json
@@ -31,11 +31,17 @@ FILE: Final = "start.safetensors"
 KIND: Final = "mlnegf start networks"
 SCALE: Final = 0.05
 """Correction, V, for an output of one."""
+BEYOND: Final = 0.5
+"""How far outside a range of training, in parts of it, several networks are asked; their agreement decides there."""
+CLOSE: Final = 0.02
+"""As much outside as a sample of the range may leave out."""
 TOLD: Final = {
     *("width", "thickness", "gate_length", "source_length", "drain_length", "oxide_thickness", "doping", "temperature"),
     *("work_function", "spacing"),
 }
 """Fields of a device that the networks are told; any other must be as it was in training."""
+SHAPES: Final = {"cross_section"}
+"""Fields that the networks see in what they are told; of several, their agreement decides on others than trained."""
 
 
 def corrected(model: SeparableNetwork, description: Description) -> torch.Tensor:
@@ -107,7 +113,8 @@ class LearnedGuess(Guess, name="learned"):
         if reasons := self._not_told(problem):
             return _aside(problem, "; ".join(reasons))
         shape, bias = Shape.of(problem.device, problem.negf.basis.section), (problem.gate_potential, problem.drain)
-        if reasons := self._out_of_range(shape.values(*bias)):
+        values, some = shape.values(*bias), len(self.models) > 1
+        if reasons := self._out_of_range(values, BEYOND if some else CLOSE):
             return _aside(problem, "; ".join(reasons))
         start, inside = problem.semiclassical(), problem.device.grid.doped_cells
         correction, doubt = self.vote(shape.at(*bias, start[:, inside]))
@@ -116,7 +123,9 @@ class LearnedGuess(Guess, name="learned"):
         potential = start.copy()
         potential[:, inside] += correction
         problem.work.poisson_solves += 1
-        return Start(fill_oxide(problem.poisson, potential, inside, problem.gate_potential))
+        beyond = self._out_of_range(values, CLOSE)
+        note = f"the networks of the learned guess agree, but {'; '.join(beyond)}" if beyond else ""
+        return Start(fill_oxide(problem.poisson, potential, inside, problem.gate_potential), note)
 
     def vote(self, description: Description) -> tuple[Floats, float]:
         """Return the mean correction, (nx, cells), V, and the largest standard deviation of the votes, V."""
@@ -126,25 +135,27 @@ class LearnedGuess(Guess, name="learned"):
 
     def _not_told(self, problem: Problem) -> list[str]:
         """Say what the networks are not told and is not as it was in training."""
-        words, found = never_varied(self.metadata, problem.device, TOLD), problem.equations
+        told = TOLD | SHAPES if len(self.models) > 1 else TOLD
+        words, found = never_varied(self.metadata, problem.device, told), problem.equations
         # Coupled modes know one filling only; it differs in bound states alone, and the solver is not misled.
         if found.modes == "uncoupled" and found.filling != (filling := self.metadata["filling"]):
             words.append(f"filling = {found.filling!r} is not the trained {filling!r}")
         return words
 
-    def _out_of_range(self, values: Mapping[str, float]) -> list[str]:
-        """Say which conditions lie outside the training."""
+    def _out_of_range(self, values: Mapping[str, float], beyond: float) -> list[str]:
+        """Say which conditions lie outside the training by more than `beyond` of its range."""
         ranges = json.loads(self.metadata["ranges"])
         return [
             f"{name} = {values[name]:.6g} is outside the trained {ranges[name][0]:.6g} to {ranges[name][1]:.6g}"
             for name in RANGED
-            if not _within(values[name], *ranges[name])
+            if not _within(values[name], ranges[name], beyond)
         ]
 
 
-def _within(value: float, low: float, high: float) -> bool:
-    """Whether a value lies in the trained range, or as little beyond it as a sample of the range may leave out."""
-    slack = 0.02 * (high - low) + 1e-9
+def _within(value: float, trained: tuple[float, float], beyond: float) -> bool:
+    """Whether a value lies in a range, or outside by no more than a part of its width."""
+    low, high = trained
+    slack = beyond * (high - low) + 1e-9
     return low - slack <= value <= high + slack
 
 

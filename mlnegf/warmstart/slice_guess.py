@@ -78,7 +78,7 @@ class SliceGuess(Guess):
         charge, potential = predict(self.model, FirstIteration.of(point))
         if not np.isfinite([charge, potential]).all():
             return Start(start.potential, "the guess of slices was not used: its prediction is not finite", read, False)
-        density, about = _stitched(point, charge, potential)
+        density, about = stitched(point, charge, potential)
         try:
             return Start(problem.exponential(density, about), evaluated=read)
         except PoissonError as error:
@@ -86,7 +86,7 @@ class SliceGuess(Guess):
             return Start(start.potential, words, read, used=False)
 
 
-def _stitched(point: Point, charge: Floats, potential: Floats) -> tuple[Floats, Floats]:
+def stitched(point: Point, charge: Floats, potential: Floats) -> tuple[Floats, Floats]:
     """Put a prediction for the silicon into the device, folded, in the picture of `Problem`: density and potential."""
     problem, grid = point.problem, point.problem.device.grid
     inside = (slice(None), *grid.box)
