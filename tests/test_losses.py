@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from mlnegf.learning.losses import (
     LOSSES,
+    InverseHyperbolic,
     Logarithmic,
     Loss,
     MeanSquared,
+    Normalised,
     PotentialNorm,
+    Ratio,
     Relative,
     curvatures,
     eigenbasis,
@@ -76,6 +79,10 @@ def test_closed_forms() -> None:
     assert MeanSquared()(target + 0.01, target, weight).item() == pytest.approx(1e-4)
     assert Relative(floor=0.1)(target + 0.01, target, weight).item() == pytest.approx(0.05**2)
     assert Logarithmic()(target * math.e, target, weight).item() == pytest.approx(1.0)
+    assert Ratio(floor=0.1)(target + 0.2, target, weight).item() == pytest.approx(0.5**2)
+    steps = math.asinh(0.3 / 0.2) - math.asinh(0.1 / 0.2)
+    assert InverseHyperbolic(floor=0.2)(target + 0.2, target, weight).item() == pytest.approx(steps**2)
+    assert Normalised()(target * 1.1, target, weight).item() == pytest.approx(0.01, rel=1e-5)
     weight = torch.tensor([[1.0, 3.0]])
     assert weighted_mean(torch.tensor([[[2.0, 6.0]]]), weight).item() == pytest.approx(5.0)
 
@@ -126,14 +133,25 @@ def test_uniform_error_far_from_the_gate() -> None:
 
 def test_a_new_loss_is_one_class() -> None:
     class Absolute(Loss, name="absolute"):
-        def compare(self, prediction, target, weight, cell):  # type: ignore[no-untyped-def]
-            return weighted_mean((prediction - target).abs(), weight)
+        def field(self, prediction, target, weight, cell):  # type: ignore[no-untyped-def]
+            return (prediction - target).abs()
 
     try:
         target = densities(6)
         assert LOSSES["absolute"]()(target + 0.5, target, weights(6)).item() == pytest.approx(0.5)
     finally:
         del LOSSES["absolute"]
+
+
+def test_a_loss_that_is_no_mean_defines_its_own_comparison() -> None:
+    class Worst(Loss):
+        def compare(self, prediction, target, weight, cell):  # type: ignore[no-untyped-def]
+            return (prediction - target).abs().max()
+
+    target = densities(6)
+    assert Worst()(target + 0.5, target, weights(6)).item() == pytest.approx(0.5)
+    with pytest.raises(NotImplementedError, match="Loss: neither `field` nor `compare`"):
+        Loss()(target, target, weights(6))
 
 
 def test_unusable_arguments_are_named() -> None:

@@ -6,16 +6,17 @@ relative and logarithmic errors see the empty barrier too; `PotentialNorm` sees 
 feels, the potential that the charge error causes.
 
 All share one call, ``loss(prediction, target, weight, cell)``. The weight is the volume of each
-cell inside the section: zero on padding, where a loss neither looks nor sends a gradient. Adding a
-loss is one class here or elsewhere:
+cell inside the section: zero on padding, where a loss neither looks nor sends a gradient. Most are
+means over cells of a field, and adding one is one class here or elsewhere:
 
     class Absolute(Loss, name="absolute"):
-        def compare(self, prediction, target, weight, cell):
-            return weighted_mean((prediction - target).abs(), weight)
+        def field(self, prediction, target, weight, cell):
+            return (prediction - target).abs()
+
+A loss that is no mean defines `compare` instead.
 """
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -29,7 +30,7 @@ Cell = tuple[float, float, float]
 """Cell sizes (dx, dy, dz) of the square's extrusion along x, nm."""
 
 
-class Loss(Variant, ABC):
+class Loss(Variant):
     """A number that says how wrong a charge density is; zero for a perfect one."""
 
     def __call__(
@@ -82,7 +83,6 @@ class Loss(Variant, ABC):
             cell,
         )
 
-    @abstractmethod
     def compare(
         self,
         prediction: torch.Tensor,
@@ -90,7 +90,18 @@ class Loss(Variant, ABC):
         weight: torch.Tensor,
         cell: Cell | None,
     ) -> torch.Tensor:
-        """Return the loss of densities that are zero on padding."""
+        """Return the loss of densities that are zero on padding: the mean of `field`."""
+        return weighted_mean(self.field(prediction, target, weight, cell), weight)
+
+    def field(
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
+    ) -> torch.Tensor:
+        """Return what each cell contributes, (nx, S, S), of densities that are zero on padding."""
+        raise NotImplementedError(f"{type(self).__name__}: neither `field` nor `compare` is defined.")
 
 
 LOSSES: Final[dict[str, type[Loss]]] = Loss.variants
@@ -107,15 +118,15 @@ def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 class MeanSquared(Loss, name="mean_squared"):
     """Mean squared density error, nm⁻⁶: blind below a percent of the largest density."""
 
-    def compare(
+    def field(
         self,
         prediction: torch.Tensor,
         target: torch.Tensor,
         weight: torch.Tensor,
         cell: Cell | None,
     ) -> torch.Tensor:
-        """Return ⟨(n − n*)²⟩."""
-        return weighted_mean((prediction - target) ** 2, weight)
+        """Return (n − n*)²."""
+        return (prediction - target) ** 2
 
 
 @dataclass(frozen=True)
@@ -132,15 +143,15 @@ class Relative(Loss, name="relative"):
 
     floor: float = 1e-3
 
-    def compare(
+    def field(
         self,
         prediction: torch.Tensor,
         target: torch.Tensor,
         weight: torch.Tensor,
         cell: Cell | None,
     ) -> torch.Tensor:
-        """Return ⟨((n − n*)/(n* + floor))²⟩."""
-        return weighted_mean(((prediction - target) / (target + self.floor)) ** 2, weight)
+        """Return ((n − n*)/(n* + floor))²."""
+        return ((prediction - target) / (target + self.floor)) ** 2
 
 
 @dataclass(frozen=True)
@@ -157,16 +168,81 @@ class Logarithmic(Loss, name="logarithmic"):
 
     floor: float = 1e-9
 
-    def compare(
+    def field(
         self,
         prediction: torch.Tensor,
         target: torch.Tensor,
         weight: torch.Tensor,
         cell: Cell | None,
     ) -> torch.Tensor:
-        """Return ⟨ln²((n + floor)/(n* + floor))⟩; a negative density counts as none."""
+        """Return ln²((n + floor)/(n* + floor)); a negative density counts as none."""
         ratio = (prediction.clamp_min(0.0) + self.floor) / (target.clamp_min(0.0) + self.floor)
-        return weighted_mean(torch.log(ratio) ** 2, weight)
+        return torch.log(ratio) ** 2
+
+
+@dataclass(frozen=True)
+class Ratio(Loss, name="ratio"):
+    """Mean squared error of target over prediction, ⟨((n* + floor)/(n + floor) − 1)²⟩.
+
+    The relative error measured against the prediction: too little charge costs more than too much.
+
+    Parameters
+    ----------
+    floor : float
+        As of `Relative`.
+    """
+
+    floor: float = 1e-3
+
+    def field(
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
+    ) -> torch.Tensor:
+        """Return ((n* + floor)/(n + floor) − 1)²; a negative density counts as none."""
+        ratio = (target.clamp_min(0.0) + self.floor) / (prediction.clamp_min(0.0) + self.floor)
+        return (ratio - 1) ** 2
+
+
+@dataclass(frozen=True)
+class InverseHyperbolic(Loss, name="asinh"):
+    """Mean squared error of asinh(n/floor): the density itself below the floor, its logarithm above.
+
+    Parameters
+    ----------
+    floor : float
+        Density, nm⁻³, where one turns into the other; the default is that of `Relative`.
+    """
+
+    floor: float = 1e-3
+
+    def field(
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
+    ) -> torch.Tensor:
+        """Return (asinh(n/floor) − asinh(n*/floor))²."""
+        return (torch.asinh(prediction / self.floor) - torch.asinh(target / self.floor)) ** 2
+
+
+@dataclass(frozen=True)
+class Normalised(Loss, name="normalised"):
+    """Mean squared error over the mean square of the target, case by case: every case counts alike."""
+
+    def field(
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor,
+        cell: Cell | None,
+    ) -> torch.Tensor:
+        """Return (n − n*)²/⟨n*²⟩."""
+        size = weighted_mean(target**2, weight).clamp_min(torch.finfo(target.dtype).tiny)
+        return (prediction - target) ** 2 / size
 
 
 @dataclass(frozen=True)
@@ -191,20 +267,20 @@ class PotentialNorm(Loss, name="potential_norm"):
     screening_length: float = 0.41
     permittivity: float = 11.7
 
-    def compare(
+    def field(
         self,
         prediction: torch.Tensor,
         target: torch.Tensor,
         weight: torch.Tensor,
         cell: Cell | None,
     ) -> torch.Tensor:
-        """Return ⟨δφ²⟩."""
+        """Return δφ²."""
         if cell is None:
             raise ValueError(
                 "PotentialNorm: cell = None, expected cell sizes (dx, dy, dz) in nm; it solves "
                 "Poisson's equation, so call loss(prediction, target, weight, cell)."
             )
-        return weighted_mean(self.potential(prediction - target, cell) ** 2, weight)
+        return self.potential(prediction - target, cell) ** 2
 
     def potential(self, charge: torch.Tensor, cell: Cell) -> torch.Tensor:
         """Solve the screened Poisson equation for a charge density.
