@@ -82,3 +82,26 @@ def test_the_model_card_says_what_its_weights_say() -> None:
         assert f"{words} {', '.join(f'{error * 1e3:.1f}' for error in errors[name])} mV" in card
     for name in ("command", "data"):
         assert metadata[name] in card
+
+
+def test_what_is_said_of_the_votes_is_what_was_stored() -> None:
+    trials, text = read(RESULTS / "voters.json"), " ".join(README.read_text().split())
+    solves = {
+        guess: np.array(
+            [
+                trial.charge_evaluations if trial.outcome == "right" else math.inf
+                for trial in trials
+                if (trial.guess, trial.split) == (guess, "unseen_device")
+            ]
+        )
+        for guess in ("semiclassical", "learned")
+    }
+    assert len(solves["learned"]) == len(solves["semiclassical"]) == 225
+    one, two, cold = (
+        f"{np.mean(solves[guess] <= most):.1%}".replace("%", " %")
+        for guess, most in (("learned", 1), ("learned", 2), ("semiclassical", 2))
+    )
+    assert f"one solve suffices for {one} of the same cases, two for {two};" in text
+    assert f"from the cold start in the same run, two for {cold}" in text
+    about = json.loads((RESULTS / "voters.json").read_text())
+    assert about["weights"] == LearnedGuess.pretrained().fingerprint, "of the weights that are shipped"
