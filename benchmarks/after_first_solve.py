@@ -11,19 +11,15 @@ preconditioner could save.
     python benchmarks/after_first_solve.py --data data/nanosheets --output book/results/after_first_solve.json
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments, shuffled
 from torch import nn
 from tqdm import tqdm
 
@@ -185,16 +181,7 @@ MODELS = {"slices": SliceAutoencoder, "fourier": FourierSlices}
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--cases", type=int, default=240, help="to train on")
-    parser.add_argument("--exams", type=int, default=60)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, cases=240, exams=60, epochs=15, seeds=3)
     parts, guess = split(cases(given.data), test=0.0), LearnedGuess.pretrained()
     # Answers of devices to be judged on are converged to 0.02 mV, those to learn from to 0.5 mV.
     lessons, choosing, judged = (
@@ -226,11 +213,6 @@ def main() -> None:
 
     for seed, target, model in product(range(given.seeds), STEPS, MODELS):
         record.add({"model": model, "target": target, "seed": seed}, run, model, target, seed)
-
-
-def shuffled(part: Sequence[Case]) -> list[Case]:
-    """Return cases in an order that has seen all kinds of them early."""
-    return [part[index] for index in np.random.default_rng(0).permutation(len(part))]
 
 
 if __name__ == "__main__":

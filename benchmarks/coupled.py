@@ -6,15 +6,10 @@ agree within their estimated errors. A second run computes only what is missing.
     python benchmarks/coupled.py --data data/nanosheets --output book/results/coupled.json
 """
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments, shuffled
 
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.problem import Problem
@@ -49,22 +44,14 @@ def run(case: Case) -> dict[str, Any]:
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--devices", type=int, default=5)
-    parser.add_argument("--biases", type=int, default=3, help="of each device")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, devices=5, biases=3)
     unseen: dict[str, list[Case]] = {}
     for case in split(cases(given.data)).unseen_device:
         unseen.setdefault(label(case), []).append(case)
     by_size = sorted(unseen.values(), key=lambda own: own[0].device.grid.doped_cells.size * len(own[0].device.grid.x))
     record = Record(given.output, sys.argv, {"devices": given.devices, "biases": given.biases})
     for own in by_size[: given.devices]:
-        for index in np.random.default_rng(0).permutation(len(own))[: given.biases]:
-            case = own[index]
+        for case in shuffled(own)[: given.biases]:
             record.add({"device": label(case), "gate": case.gate, "drain": case.drain}, run, case)
 
 

@@ -8,17 +8,13 @@ the box's side. A section that is in no training case is another test. Only know
     python benchmarks/extrapolation.py --data data/nanosheets --output book/results/extrapolation.json
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments
 
 from mlnegf import Device, LearnedGuess
 from mlnegf.learning.training import Settings
@@ -26,32 +22,40 @@ from mlnegf.warmstart.dataset import cases, split
 from mlnegf.warmstart.start_training import Lesson, lessons, train, voters
 
 Box = dict[str, tuple[float, float]]
-BOXES: dict[str, Box] = {
-    "lower": {
-        "width": (3, 9),
-        "thickness": (3, 5),
-        "gate_length": (6, 18),
-        "doping": (5e19, 1.26e20),
-        "temperature": (250, 350),
-    },
-    "upper": {
-        "width": (6, 12),
-        "thickness": (4, 6),
-        "gate_length": (12, 24),
-        "doping": (7.9e19, 2e20),
-        "temperature": (300, 400),
-    },
+RANGES = {
+    "width": (3, 12),
+    "thickness": (3, 6),
+    "gate_length": (6, 24),
+    "doping": (5e19, 2e20),
+    "temperature": (250, 400),
 }
+"""Of the known devices of the design; nm, cm⁻³, K. Doping counts by its logarithm."""
+PART = 2 / 3
+"""Of every range that a box keeps."""
 SECTION = "T"
 BINS = (0.0, 0.25), (0.25, 0.5), (0.5, 1.01)
+
+
+def scaled(name: str, value: float) -> float:
+    """Return what a range is even in."""
+    return math.log(value) if name == "doping" else value
+
+
+def boxes() -> dict[str, Box]:
+    """Return the lower and the upper part of every range, as it is scaled."""
+    lower, upper = {}, {}
+    for name, ends in RANGES.items():
+        low, high = (scaled(name, end) for end in ends)
+        side = PART * (high - low)
+        lower[name], upper[name] = (low, low + side), (high - side, high)
+    return {"lower": lower, "upper": upper}
 
 
 def outside(device: Device, box: Box) -> dict[str, float]:
     """Say by which part of its side a device lies outside a box, where it does."""
     found = {}
     for name, (low, high) in box.items():
-        scale = math.log if name == "doping" else float
-        value, low, high = scale(getattr(device, name)), scale(low), scale(high)
+        value = scaled(name, getattr(device, name))
         if (beyond := max(low - value, value - high) / (high - low)) > 1e-9:
             found[name] = beyond
     return found
@@ -84,17 +88,11 @@ def judge(guess: LearnedGuess, tests: Sequence[Lesson]) -> dict[str, Any]:
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, seeds=3)
     parts = split(cases(given.data), test=0.0)
     known = lessons([*parts.training, *parts.validation])
     record = Record(given.output, sys.argv, {"seeds": given.seeds})
-    for name, box in BOXES.items():
+    for name, box in boxes().items():
         inside = [lesson for lesson in known if not outside(lesson.device, box)]
         guess = taught(inside, given.seeds)
         about = {"cases": len(inside), "largest_error": float(guess.metadata["largest_error"])}

@@ -7,21 +7,16 @@ only what is missing.
     python benchmarks/ladder.py --data data/nanosheets --output book/results/ladder.json
 """
 
-import argparse
 import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments, shuffled
 
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import solve
-from mlnegf.warmstart.comparison import WORK, label
+from mlnegf.warmstart.comparison import WORK, label, true_errors
 from mlnegf.warmstart.dataset import cases, split
 from mlnegf.warmstart.storage import Case
 
@@ -32,25 +27,17 @@ TOLERANCE = 1e-3
 def run(case: Case, equations: Equations, scheme: str, corrected: bool) -> dict[str, Any]:
     """Solve one case cold."""
     found = solve(equations, case.gate, case.drain, "semiclassical", scheme, TOLERANCE, corrected=corrected)
-    reference = case.solved()
-    error = float(abs(found.potential - reference.potential).max())
-    off = abs(found.current / reference.current - 1)
+    error, off = true_errors(found, case.solved())
     work = {name: getattr(found.work, name) for name in WORK}
     right = found.converged and error <= TOLERANCE and off <= 0.01
-    return {**work, "outcome": found.outcome.name, "right": bool(right), "error": error, "current_error": float(off)}
+    return {**work, "outcome": found.outcome.name, "right": bool(right), "error": error, "current_error": off}
 
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--cases", type=int, default=60)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, cases=60)
     unseen = [case for case in split(cases(given.data)).unseen_device if case.converged]
-    chosen = [unseen[index] for index in np.random.default_rng(1).permutation(len(unseen))[: given.cases]]
+    chosen = shuffled(unseen, seed=1)[: given.cases]
     record = Record(given.output, sys.argv, {"cases": len(chosen)})
     for case in chosen:
         equations = Equations.of(case.device, tolerance=TOLERANCE)

@@ -9,19 +9,16 @@ starts. A second run computes only what is missing.
     python benchmarks/learning_curve.py --data data/nanosheets --output book/results/learning_curve.json
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import Record
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RegularGridInterpolator
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments, shuffled
 
 from mlnegf import Device, LearnedGuess
 from mlnegf._common import Floats
@@ -31,7 +28,7 @@ from mlnegf.scf.guesses import Start
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import solve
 from mlnegf.warmstart.dataset import cases, split
-from mlnegf.warmstart.learned import corrected, fill_oxide
+from mlnegf.warmstart.learned import add_correction, corrected
 from mlnegf.warmstart.start_training import Lesson, lessons, train
 from mlnegf.warmstart.storage import Case
 
@@ -41,6 +38,8 @@ SIDE = 16
 """Points of the cube across, each way."""
 COMPONENTS = 24
 SHARES = 0.25, 0.5, 0.75, 0.95
+SIZES = 50, 100, 200, 400, 800
+"""Cases to learn from."""
 
 
 def along(device: Device) -> Floats:
@@ -176,10 +175,8 @@ def worst(predicted: Floats, lesson: Lesson) -> float:
 
 def solves(case: Case, correction: Floats) -> float:
     """Return the NEGF solves behind a start; infinite where they do not lead to the reference."""
-    problem, inside = Problem.of(Equations.of(case.device), case.gate, case.drain), case.device.grid.doped_cells
-    potential = problem.semiclassical()
-    potential[:, inside] += correction
-    start = Start(fill_oxide(problem.poisson, potential, inside, problem.gate_potential))
+    problem = Problem.of(Equations.of(case.device), case.gate, case.drain)
+    start = Start(add_correction(problem, problem.semiclassical(), correction))
     found = solve(problem.equations, *problem.bias, guess=lambda again: start)
     right = found.converged and abs(found.potential - case.solved().potential).max() < 1e-3
     return found.negf_solves if right else float("inf")
@@ -198,20 +195,12 @@ def row(model: Model, tests: Sequence[tuple[Case, Lesson]], solved: int, seconds
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--sizes", default="50,100,200,400,800")
-    parser.add_argument("--solved", type=int, default=75, help="tests whose NEGF solves are counted")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, solved=75)
     parts = split(cases(given.data), test=0.0)
     taught, exams = lessons(parts.training), lessons(parts.validation)
-    taught = [taught[index] for index in np.random.default_rng(0).permutation(len(taught))]
+    taught = shuffled(taught)
     unseen = [case for case in parts.unseen_device if case.converged]
-    pairs = list(zip(unseen, lessons(unseen), strict=True))
-    tests = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))]
+    tests = shuffled(list(zip(unseen, lessons(unseen), strict=True)))
     devices = len({lesson.device for lesson in [*taught, *exams]})
     record = Record(given.output, sys.argv, {"seed": 0, "known_devices": devices})
 
@@ -230,7 +219,7 @@ def main() -> None:
         return row(model, tests, given.solved, time.perf_counter() - began)
 
     makers = {"nearest": Nearest, "process": Process.of, "network": lambda some: network(some, exams)}
-    for count in map(int, given.sizes.split(",")):
+    for count in SIZES:
         some = taught[:count]
         for name, make in makers.items():
             record.add({"model": name, "cases": len(some)}, trained, make, some)

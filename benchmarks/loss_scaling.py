@@ -9,19 +9,15 @@ computes only what is missing.
     python benchmarks/loss_scaling.py --data data/nanosheets --output book/results/loss_scaling.json
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments, shuffled
 from tqdm import tqdm
 
 from mlnegf._common import Floats
@@ -101,20 +97,10 @@ def judge(exams: Sequence[Exam], predicted: Sequence[tuple[Floats, Floats]]) -> 
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--cases", type=int, default=150, help="to train on")
-    parser.add_argument("--exams", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seeds", type=int, default=3)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, cases=150, exams=24, epochs=12, seeds=3)
     parts = split(cases(given.data), test=0.0)
-    order = np.random.default_rng(0).permutation(len(parts.training))[: given.cases]
-    lessons = [parts.training[index].sample() for index in order]
-    held = [parts.validation[i] for i in np.random.default_rng(0).permutation(len(parts.validation))]
+    lessons = [case.sample() for case in shuffled(parts.training)[: given.cases]]
+    held = shuffled(parts.validation)
     exams = [Exam.of(case) for case in tqdm(held[: given.exams], desc="first solves")]
     choosing = [case.sample() for case in held[given.exams :][:20]]
     about = {"cases": len(lessons), "exams": len(exams), "epochs": given.epochs}

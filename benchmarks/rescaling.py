@@ -7,17 +7,14 @@ densities. The charge of a slice is the sum of its densities times the cell's ar
     python benchmarks/rescaling.py --data data/nanosheets --output book/results/rescaling.json
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments
 from torch.nn import functional
 
 import mlnegf
@@ -85,13 +82,7 @@ def judge(method: Rescaling, charges: list[tuple[Floats, Bools]]) -> dict[str, A
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--cases", type=int, default=150)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, cases=150)
     devices = {case.device: case for case in split(cases(given.data), test=0.0).training}
     samples = [case.sample() for case in list(devices.values())[: given.cases]]
     charges = [(np.ascontiguousarray(sample.charge), sample.mask) for sample in samples]

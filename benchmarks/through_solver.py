@@ -13,18 +13,15 @@ devices, with the NEGF solves that each kind of label took.
     python benchmarks/through_solver.py --data data/nanosheets --output book/results/through_solver.json
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import Record
-from threadpoolctl import ThreadpoolController
+from shared import Record, arguments, shuffled
 
 from mlnegf._common import Floats
 from mlnegf.learning.networks.separable import SeparableNetwork
@@ -35,7 +32,7 @@ from mlnegf.scf.point import ROUGH, Point
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Automatic
 from mlnegf.warmstart.dataset import cases, split
-from mlnegf.warmstart.learned import corrected, fill_oxide
+from mlnegf.warmstart.learned import add_correction, corrected
 from mlnegf.warmstart.start_training import Lesson, lessons, train
 from mlnegf.warmstart.storage import Case
 
@@ -47,9 +44,7 @@ def first_solve(model: SeparableNetwork, case: Case, lesson: Lesson) -> tuple[Po
     problem, inside = Problem.of(Equations.of(case.device), case.gate, case.drain), case.device.grid.doped_cells
     with torch.no_grad():
         correction = corrected(model, lesson.description).double().numpy()
-    potential = problem.semiclassical()
-    potential[:, inside] += correction
-    return problem.evaluate(fill_oxide(problem.poisson, potential, inside, problem.gate_potential)), inside
+    return problem.evaluate(add_correction(problem, problem.semiclassical(), correction)), inside
 
 
 def labelled(model: SeparableNetwork, case: Case, lesson: Lesson) -> tuple[Lesson, int]:
@@ -100,20 +95,10 @@ def by_residual(
 
 def main() -> None:
     """Run, or go on."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--labelled", type=int, default=100)
-    parser.add_argument("--unlabelled", type=int, default=200)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--tests", type=int, default=225)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    given = arguments(__doc__, labelled=100, unlabelled=200, epochs=40, tests=225)
     parts = split(cases(given.data), test=0.0)
-    order = np.random.default_rng(0).permutation(len(parts.training))[: given.labelled + given.unlabelled]
     every = list(zip(parts.training, lessons(parts.training), strict=True))
-    pairs = [every[index] for index in order]
+    pairs = shuffled(every)[: given.labelled + given.unlabelled]
     known, unknown = pairs[: given.labelled], pairs[given.labelled :]
     exams = lessons(parts.validation)
     tests = lessons([case for case in parts.unseen_device if case.converged][: given.tests])

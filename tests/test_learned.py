@@ -128,6 +128,11 @@ def test_somewhat_outside_the_training_networks_that_agree_are_trusted(shipped: 
     assert start.used
     assert "agree, but width = 13 is outside the trained" in start.note
     assert not alone(Problem.of(wide, *BIAS)).used, "one network cannot disagree"
+    cross = replace(inside, cross_section=[[False, True, False], [True, True, True], [False, True, False]])
+    start = LearnedGuess([*alone.models, *alone.models], shipped.metadata)(Problem.of(cross, *BIAS))
+    assert start.used
+    assert "agree, but cross_section = " in start.note
+    assert not alone(Problem.of(cross, *BIAS)).used
 
 
 def test_another_filling_is_outside(shipped: LearnedGuess, inside: Device) -> None:

@@ -150,8 +150,12 @@ def test_a_loss_that_is_no_mean_defines_its_own_comparison() -> None:
 
     target = densities(6)
     assert Worst()(target + 0.5, target, weights(6)).item() == pytest.approx(0.5)
-    with pytest.raises(NotImplementedError, match="Loss: neither `field` nor `compare`"):
-        Loss()(target, target, weights(6))
+    with pytest.raises(TypeError, match="Nothing: defines neither `field` nor `compare`"):
+
+        class Nothing(Loss, name="nothing"):
+            pass
+
+    assert "nothing" not in LOSSES
 
 
 def test_unusable_arguments_are_named() -> None:

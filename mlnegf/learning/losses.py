@@ -19,13 +19,14 @@ A loss that is no mean defines `compare` instead.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from mlnegf._common import Variant
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
+Tensor = torch.Tensor
 Cell = tuple[float, float, float]
 """Cell sizes (dx, dy, dz) of the square's extrusion along x, nm."""
 
@@ -33,13 +34,18 @@ Cell = tuple[float, float, float]
 class Loss(Variant):
     """A number that says how wrong a charge density is; zero for a perfect one."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        if cls.field is Loss.field and cls.compare is Loss.compare:
+            raise TypeError(f"{cls.__name__}: defines neither `field` nor `compare`, expected one of them.")
+        super().__init_subclass__(**options)
+
     def __call__(
         self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
+        prediction: Tensor,
+        target: Tensor,
+        weight: Tensor,
         cell: Cell | None = None,
-    ) -> torch.Tensor:
+    ) -> Tensor:
         """Compare two densities.
 
         Parameters
@@ -83,32 +89,20 @@ class Loss(Variant):
             cell,
         )
 
-    def compare(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def compare(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return the loss of densities that are zero on padding: the mean of `field`."""
         return weighted_mean(self.field(prediction, target, weight, cell), weight)
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return what each cell contributes, (nx, S, S), of densities that are zero on padding."""
-        raise NotImplementedError(f"{type(self).__name__}: neither `field` nor `compare` is defined.")
+        raise NotImplementedError
 
 
 LOSSES: Final[dict[str, type[Loss]]] = Loss.variants
 """Every loss by name."""
 
 
-def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     """Average values over cells by volume."""
     weight = weight.expand_as(values)
     return (weight * values).sum() / weight.sum()
@@ -118,13 +112,7 @@ def weighted_mean(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 class MeanSquared(Loss, name="mean_squared"):
     """Mean squared density error, nm⁻⁶: blind below a percent of the largest density."""
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return (n − n*)²."""
         return (prediction - target) ** 2
 
@@ -143,13 +131,7 @@ class Relative(Loss, name="relative"):
 
     floor: float = 1e-3
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return ((n − n*)/(n* + floor))²."""
         return ((prediction - target) / (target + self.floor)) ** 2
 
@@ -168,13 +150,7 @@ class Logarithmic(Loss, name="logarithmic"):
 
     floor: float = 1e-9
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return ln²((n + floor)/(n* + floor)); a negative density counts as none."""
         ratio = (prediction.clamp_min(0.0) + self.floor) / (target.clamp_min(0.0) + self.floor)
         return torch.log(ratio) ** 2
@@ -194,13 +170,7 @@ class Ratio(Loss, name="ratio"):
 
     floor: float = 1e-3
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return ((n* + floor)/(n + floor) − 1)²; a negative density counts as none."""
         ratio = (target.clamp_min(0.0) + self.floor) / (prediction.clamp_min(0.0) + self.floor)
         return (ratio - 1) ** 2
@@ -218,13 +188,7 @@ class InverseHyperbolic(Loss, name="asinh"):
 
     floor: float = 1e-3
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return (asinh(n/floor) − asinh(n*/floor))²."""
         return (torch.asinh(prediction / self.floor) - torch.asinh(target / self.floor)) ** 2
 
@@ -233,13 +197,7 @@ class InverseHyperbolic(Loss, name="asinh"):
 class Normalised(Loss, name="normalised"):
     """Mean squared error over the mean square of the target, case by case: every case counts alike."""
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return (n − n*)²/⟨n*²⟩."""
         size = weighted_mean(target**2, weight).clamp_min(torch.finfo(target.dtype).tiny)
         return (prediction - target) ** 2 / size
@@ -267,13 +225,7 @@ class PotentialNorm(Loss, name="potential_norm"):
     screening_length: float = 0.41
     permittivity: float = 11.7
 
-    def field(
-        self,
-        prediction: torch.Tensor,
-        target: torch.Tensor,
-        weight: torch.Tensor,
-        cell: Cell | None,
-    ) -> torch.Tensor:
+    def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return δφ²."""
         if cell is None:
             raise ValueError(
@@ -282,7 +234,7 @@ class PotentialNorm(Loss, name="potential_norm"):
             )
         return self.potential(prediction - target, cell) ** 2
 
-    def potential(self, charge: torch.Tensor, cell: Cell) -> torch.Tensor:
+    def potential(self, charge: Tensor, cell: Cell) -> Tensor:
         """Solve the screened Poisson equation for a charge density.
 
         The seven-point operator is a sum of three one-dimensional ones, so their eigenvectors
@@ -314,15 +266,15 @@ class PotentialNorm(Loss, name="potential_norm"):
         return _transform(spectrum / operator, [basis.T for basis in bases])
 
 
-def _transform(field: torch.Tensor, bases: list[torch.Tensor]) -> torch.Tensor:
+def _transform(field: Tensor, bases: list[Tensor]) -> Tensor:
     """Apply basisᵀ along each of the three axes."""
     x, y, z = bases
-    transformed: torch.Tensor = torch.tensordot(x.T, y.T @ field @ z, dims=1)
+    transformed: Tensor = torch.tensordot(x.T, y.T @ field @ z, dims=1)
     return transformed
 
 
 @lru_cache(maxsize=256)
-def eigenbasis(cells: int, grounded: bool) -> torch.Tensor:
+def eigenbasis(cells: int, grounded: bool) -> Tensor:
     """Return the eigenvectors, as columns, of −d²/dx² on cells of unit size: (cells, cells).
 
     Cosines for no field through both ends; sines for zero potential on them, half a cell outside
@@ -331,15 +283,15 @@ def eigenbasis(cells: int, grounded: bool) -> torch.Tensor:
     centre = torch.arange(cells, dtype=torch.float64)[:, None] + 0.5
     angle = math.pi * centre * _orders(cells, grounded) / cells
     vectors = torch.sin(angle) if grounded else torch.cos(angle)
-    normalised: torch.Tensor = vectors / torch.linalg.vector_norm(vectors, dim=0)
+    normalised: Tensor = vectors / torch.linalg.vector_norm(vectors, dim=0)
     return normalised
 
 
 @lru_cache(maxsize=256)
-def curvatures(cells: int, grounded: bool) -> torch.Tensor:
+def curvatures(cells: int, grounded: bool) -> Tensor:
     """Return the eigenvalues, (cells,), that belong to `eigenbasis`: 2 − 2 cos(πk/cells)."""
     return 2.0 - 2.0 * torch.cos(math.pi * _orders(cells, grounded) / cells)
 
 
-def _orders(cells: int, grounded: bool) -> torch.Tensor:
+def _orders(cells: int, grounded: bool) -> Tensor:
     return torch.arange(cells, dtype=torch.float64) + (1.0 if grounded else 0.0)

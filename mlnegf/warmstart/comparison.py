@@ -211,7 +211,7 @@ def judge(
     for guess, scheme in pairs:
         start = known[guess](case, solved)
         solution = solve(equations, case.gate, case.drain, guess=start, scheme=scheme, tolerance=tolerance)
-        errors = _errors(solution, reference)
+        errors = true_errors(solution, reference)
         trials.append(
             Trial(
                 part,
@@ -234,7 +234,7 @@ def judge(
     return trials
 
 
-def _errors(solution: Solution, reference: StoredSolution) -> tuple[float, float]:
+def true_errors(solution: Solution, reference: StoredSolution) -> tuple[float, float]:
     """Return the largest error of the potential, V, and the relative one of the current."""
     potential = float(abs(solution.potential - reference.potential).max())
     return potential, abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)

@@ -40,8 +40,8 @@ TOLD: Final = {
     *("work_function", "spacing"),
 }
 """Fields of a device that the networks are told; any other must be as it was in training."""
-SHAPES: Final = {"cross_section"}
-"""Fields that the networks see in what they are told; of several, their agreement decides on others than trained."""
+SEEN: Final = {"cross_section"}
+"""Fields that show in what the networks are told; where several vote, their agreement decides on untrained values."""
 
 
 def corrected(model: SeparableNetwork, description: Description) -> torch.Tensor:
@@ -113,19 +113,16 @@ class LearnedGuess(Guess, name="learned"):
         if reasons := self._not_told(problem):
             return _aside(problem, "; ".join(reasons))
         shape, bias = Shape.of(problem.device, problem.negf.basis.section), (problem.gate_potential, problem.drain)
-        values, some = shape.values(*bias), len(self.models) > 1
-        if reasons := self._out_of_range(values, BEYOND if some else CLOSE):
+        values = shape.values(*bias)
+        if reasons := self._out_of_range(values, BEYOND if self._vote else CLOSE):
             return _aside(problem, "; ".join(reasons))
         start, inside = problem.semiclassical(), problem.device.grid.doped_cells
         correction, doubt = self.vote(shape.at(*bias, start[:, inside]))
         if not doubt <= (limit := float(self.metadata["doubt"])):
             return _aside(problem, f"its networks disagree by {doubt * 1e3:.1f} mV, more than {limit * 1e3:.1f} mV")
-        potential = start.copy()
-        potential[:, inside] += correction
-        problem.work.poisson_solves += 1
-        beyond = self._out_of_range(values, CLOSE)
+        beyond = never_varied(self.metadata, problem.device, TOLD) + self._out_of_range(values, CLOSE)
         note = f"the networks of the learned guess agree, but {'; '.join(beyond)}" if beyond else ""
-        return Start(fill_oxide(problem.poisson, potential, inside, problem.gate_potential), note)
+        return Start(add_correction(problem, start, correction), note)
 
     def vote(self, description: Description) -> tuple[Floats, float]:
         """Return the mean correction, (nx, cells), V, and the largest standard deviation of the votes, V."""
@@ -133,9 +130,14 @@ class LearnedGuess(Guess, name="learned"):
             votes = torch.stack([corrected(model, description) for model in self.models]).double().numpy()
         return votes.mean(0), float(votes.std(0).max())
 
+    @property
+    def _vote(self) -> bool:
+        """Whether there are several networks, which can disagree."""
+        return len(self.models) > 1
+
     def _not_told(self, problem: Problem) -> list[str]:
         """Say what the networks are not told and is not as it was in training."""
-        told = TOLD | SHAPES if len(self.models) > 1 else TOLD
+        told = TOLD | SEEN if self._vote else TOLD
         words, found = never_varied(self.metadata, problem.device, told), problem.equations
         # Coupled modes know one filling only; it differs in bound states alone, and the solver is not misled.
         if found.modes == "uncoupled" and found.filling != (filling := self.metadata["filling"]):
@@ -162,6 +164,14 @@ def _within(value: float, trained: tuple[float, float], beyond: float) -> bool:
 def _aside(problem: Problem, why: str) -> Start:
     start = Semiclassical()(problem)
     return Start(start.potential, f"the learned guess was not used: {why}", used=False)
+
+
+def add_correction(problem: Problem, start: Floats, correction: Floats) -> Floats:
+    """Add a correction (nx, semiconductor's folded cells), V, to a start (nx, cells), V, and let the oxide follow."""
+    potential, inside = start.copy(), problem.device.grid.doped_cells
+    potential[:, inside] += correction
+    problem.work.poisson_solves += 1
+    return fill_oxide(problem.poisson, potential, inside, problem.gate_potential)
 
 
 def fill_oxide(poisson: Poisson, potential: Floats, inside: Ints, gate_potential: float) -> Floats:

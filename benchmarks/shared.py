@@ -1,12 +1,43 @@
-"""A stored result that grows row by row: what is there is kept, what is missing is computed."""
+"""What benchmarks on stored cases share: their arguments, an order of cases, and a result that grows row by row."""
 
+import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from threadpoolctl import ThreadpoolController
 
 import mlnegf
 from mlnegf._common import write_whole
+
+Item = TypeVar("Item")
+
+
+def arguments(about: str, **counts: int) -> argparse.Namespace:
+    """Read ``--data``, ``--output`` and whole numbers with these defaults, and use one thread.
+
+    Parameters
+    ----------
+    about : str
+        The script's docstring.
+    **counts
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name, default in counts.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{default} unless given")
+    torch.set_num_threads(1)
+    ThreadpoolController().limit(limits=1)
+    return parser.parse_args()
+
+
+def shuffled(items: Sequence[Item], seed: int = 0) -> list[Item]:
+    """Return items in an order that has seen all kinds of them early."""
+    return [items[index] for index in np.random.default_rng(seed).permutation(len(items))]
 
 
 class Record:
