@@ -130,7 +130,8 @@ def triples(seed: int, index: int, modes: str) -> list[dict[str, Any]]:
         away = exact.potential + push * (smooth / abs(smooth).max())[:, None]
         rows.append(row(problem, away, exact, "pushed")[1])
     about = {"seed": seed, "index": index, "modes": modes, "gate": gate, "drain": drain, "device": device.to_dict()}
-    return [{**about, **one, "version": mlnegf.__version__} for one in rows]
+    command = "python benchmarks/corrected.py " + " ".join(sys.argv[1:])
+    return [{**about, **one, "version": mlnegf.__version__, "command": command} for one in rows]
 
 
 def main() -> None:
