@@ -30,7 +30,7 @@ from mlnegf.units import HBAR2_OVER_2M0
 Tensor = torch.Tensor
 
 MISSED: Final = 0.2
-"""Part of a change that the response of the uncoupled modes may miss, chosen: one device, at 107 K, showed 0.11 at most."""
+"""Part of a change that the response of the uncoupled modes may miss; the one device tried, at 107 K, showed 0.11."""
 
 
 def family_system(basis: TransverseBasis, energy: Tensor, spacing: float, family: int) -> System:

@@ -32,7 +32,7 @@ KIND: Final = "mlnegf start networks"
 SCALE: Final = 0.05
 """Correction, V, for an output of one."""
 BEYOND: Final = 0.5
-"""How far outside a range of training, in parts of it, several networks are asked; their agreement decides there."""
+"""How far outside a range of training, in parts of it, votes are asked: see `benchmarks/extrapolation.py`."""
 CLOSE: Final = 0.02
 """As much outside as a sample of the range may leave out."""
 TOLD: Final = {
