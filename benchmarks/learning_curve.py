@@ -4,7 +4,7 @@ The rivals lay the correction to the semiclassical start on one cube for all dev
 the gate and widths in halves of the section: `nearest` takes that of the case whose numbers are the nearest, `process`
 predicts its principal components by a Gaussian process with one kernel of a length for each number. All are judged on
 the unseen devices, by the largest error over the semiconductor and by the NEGF solves that are left behind their
-starts. A second run computes only what is missing.
+starts; the shipped networks by their vote, and each by itself. A second run computes only what is missing.
 
     python benchmarks/learning_curve.py --data data/nanosheets --output book/results/learning_curve.json
 """
@@ -22,6 +22,7 @@ from shared import Record, arguments, shuffled
 
 from mlnegf import Device, LearnedGuess
 from mlnegf._common import Floats
+from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.training import Settings
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Start
@@ -157,15 +158,19 @@ Model = Callable[[Lesson], Floats]
 """Predicts a correction to the semiclassical start, (nx, cells), V."""
 
 
-def network(training: Sequence[Lesson], exams: Sequence[Lesson]) -> Model:
-    """Train the network of the learned guess."""
-    model = train(training, exams, Settings(epochs=40, learning_rate=1.5e-3), progress=False).model
+def alone(model: SeparableNetwork) -> Model:
+    """Return what one network says, by itself."""
 
     def predict(lesson: Lesson) -> Floats:
         with torch.no_grad():
             return corrected(model, lesson.description).double().numpy()
 
     return predict
+
+
+def network(training: Sequence[Lesson], exams: Sequence[Lesson]) -> Model:
+    """Train the network of the learned guess."""
+    return alone(train(training, exams, Settings(epochs=40, learning_rate=1.5e-3), progress=False).model)
 
 
 def worst(predicted: Floats, lesson: Lesson) -> float:
@@ -210,6 +215,7 @@ def main() -> None:
         ("semiclassical", 0, lambda lesson: np.zeros(lesson.answer.shape)),
         ("cube", 0, lambda lesson: from_cube(on_cube(lesson), lesson)),
         ("shipped", learned_from, lambda lesson: shipped.vote(lesson.description)[0]),
+        *((f"voter {n}", learned_from, alone(voter)) for n, voter in enumerate(shipped.models)),
     ):
         record.add({"model": name, "cases": count}, row, model, tests, given.solved)
 
