@@ -299,6 +299,26 @@ def test_a_certificate_that_solving_on_disproves_is_false(
     assert run.outcome == "false certificate"
 
 
+def test_another_solution_is_no_false_certificate() -> None:
+    """Solving on needs finer equations than the comparison's, whose basis ends at the comparison's tolerance."""
+    wire = mlnegf.Device(
+        gate_length=18.07,
+        width=8.534,
+        thickness=5.068,
+        source_length=10.7,
+        drain_length=6.599,
+        oxide_thickness=0.7052,
+        doping=5.138e19,
+        cross_section=((False, True, False), (True, True, True), (False, True, False)),
+        temperature=353.2,
+        spacing=(0.35, 0.5, 0.5),
+    )
+    found = mlnegf.solve(wire, 0.7302, 0.5067, "semiclassical")
+    assert found.converged
+    assert any("well" in words for words in found.warnings)
+    assert benchmark._outcome(found, 0.0617, 0.004, 1e-3) == "wrong branch"
+
+
 @pytest.mark.parametrize("name", ["version", "weights", "devices"])
 def test_runs_of_another_origin_are_refused(
     output: Path, splits: Splits, weights: Path, tmp_path: Path, name: str

@@ -221,7 +221,7 @@ def judge(
                 guess,
                 scheme,
                 tolerance,
-                _outcome(solution, equations, *errors, tolerance) if case.converged else "no reference",
+                _outcome(solution, *errors, tolerance) if case.converged else "no reference",
                 **{name: getattr(solution.work, name) for name in WORK},
                 estimated_error=solution.error_estimate,
                 true_error=errors[0],
@@ -240,7 +240,7 @@ def true_errors(solution: Solution, reference: StoredSolution) -> tuple[float, f
     return potential, abs(solution.current - reference.current) / max(abs(reference.current), 1e-30)
 
 
-def _outcome(solution: Solution, equations: Equations, error: float, current_error: float, tolerance: float) -> str:
+def _outcome(solution: Solution, error: float, current_error: float, tolerance: float) -> str:
     """Judge a solution by its true errors: one of `OUTCOMES`."""
     if not solution.converged:
         return "failed"
@@ -248,7 +248,8 @@ def _outcome(solution: Solution, equations: Equations, error: float, current_err
         return "right"
     if error <= ELSEWHERE:
         return "missed"
-    on = solve(equations, solution.gate, solution.drain, solution.potential, "newton", tolerance / 100)
+    # With equations of its own: those of the comparison are as fine as its tolerance asks for, and no finer.
+    on = solve(solution.device, solution.gate, solution.drain, solution.potential, "newton", tolerance / 100)
     stays = on.converged and abs(on.potential - solution.potential).max() <= tolerance
     return "wrong branch" if stays else "false certificate"
 
