@@ -89,7 +89,7 @@ def judged(
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, cases=400, exams=100)
+    given = arguments(__doc__, cases=300, exams=80)
     parts = split(cases(given.data), test=0.0)
     taught = lessons(shuffled(parts.training)[: given.cases])
     exams = lessons(shuffled(parts.validation)[: given.exams])

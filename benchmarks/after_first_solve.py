@@ -181,7 +181,7 @@ MODELS = {"slices": SliceAutoencoder, "fourier": FourierSlices}
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, cases=240, exams=60, epochs=15, seeds=3)
+    given = arguments(__doc__, cases=160, exams=60, epochs=10, seeds=3)
     parts, guess = split(cases(given.data), test=0.0), LearnedGuess.pretrained()
     # Answers of devices to be judged on are converged to 0.02 mV, those to learn from to 0.5 mV.
     lessons, choosing, judged = (
