@@ -89,7 +89,7 @@ def judged(
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, cases=300, exams=80)
+    given = arguments(__doc__, cases=200, exams=60)
     parts = split(cases(given.data), test=0.0)
     taught = lessons(shuffled(parts.training)[: given.cases])
     exams = lessons(shuffled(parts.validation)[: given.exams])

@@ -113,13 +113,14 @@ class AlongFourier(nn.Module):
     def __init__(self, channels: int, waves: int = 16) -> None:
         super().__init__()
         self.waves = waves
-        self.mix = nn.Parameter(torch.randn(waves, channels, channels, dtype=torch.cfloat) / channels)
+        # Real and imaginary parts: the fused optimiser knows no complex numbers.
+        self.mix = nn.Parameter(torch.randn(waves, channels, channels, 2) / channels)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Transform (nx, channels, h, w)."""
         n = len(images)
         spectrum = torch.fft.rfft(torch.cat([images, images.flip(0)]), dim=0)[: self.waves]
-        mixed = torch.einsum("kchw,kcd->kdhw", spectrum, self.mix[: len(spectrum)])
+        mixed = torch.einsum("kchw,kcd->kdhw", spectrum, torch.view_as_complex(self.mix)[: len(spectrum)])
         return torch.fft.irfft(mixed, n=2 * n, dim=0)[:n]
 
 

@@ -47,7 +47,8 @@ def main() -> None:
     given = arguments(__doc__, devices=5, biases=3)
     unseen: dict[str, list[Case]] = {}
     for case in split(cases(given.data)).unseen_device:
-        unseen.setdefault(label(case), []).append(case)
+        if case.converged:
+            unseen.setdefault(label(case), []).append(case)
     by_size = sorted(unseen.values(), key=lambda own: own[0].device.grid.doped_cells.size * len(own[0].device.grid.x))
     record = Record(given.output, sys.argv, {"devices": given.devices, "biases": given.biases})
     for own in by_size[: given.devices]:

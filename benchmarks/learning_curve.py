@@ -200,7 +200,7 @@ def row(model: Model, tests: Sequence[tuple[Case, Lesson]], solved: int, seconds
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, solved=24)
+    given = arguments(__doc__, solved=16)
     parts = split(cases(given.data), test=0.0)
     taught, exams = lessons(parts.training), lessons(parts.validation)
     taught = shuffled(taught)

@@ -95,7 +95,7 @@ def by_residual(
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, labelled=100, unlabelled=200, epochs=40, tests=225)
+    given = arguments(__doc__, labelled=80, unlabelled=120, epochs=40, tests=225)
     parts = split(cases(given.data), test=0.0)
     every = list(zip(parts.training, lessons(parts.training), strict=True))
     pairs = shuffled(every)[: given.labelled + given.unlabelled]

@@ -44,6 +44,10 @@ def _subscripts(name: str) -> str:
     return re.sub(r"_(\w+)", r"<sub>\1</sub>", escape(name))
 
 
+# Begins with a digit, and is no size such as 3×6 nm.
+_NUMBER = re.compile(r"[+−-]?\.?[\d∞][^×]*$")
+
+
 class Table:
     """Rows of named cells: a table on a page, aligned columns where there is only text.
 
@@ -51,7 +55,7 @@ class Table:
     ----------
     rows : sequence of mappings
         One cell for each column name, the same names in every row. Numbers that are not whole are shown to `digits`
-        significant ones; a number is aligned to the right.
+        significant ones; a column of numbers, or of texts that begin with one, is aligned to the right.
     caption : str, optional
         Text above the table.
     digits : int, optional
@@ -62,8 +66,7 @@ class Table:
         if not rows or any(list(row) != self.names for row in rows):
             raise ValueError(f"Table: rows = {list(rows)!r}, expected one row or more, the same columns in each.")
         self.cells = [[self._text(value, digits) for value in row.values()] for row in rows]
-        values = [[row[name] for row in rows] for name in self.names]
-        self.right = [all(isinstance(value, (int, float)) for value in column) for column in values]
+        self.right = [all(_NUMBER.match(cell) for cell in column if cell) for column in zip(*self.cells, strict=True)]
 
     @staticmethod
     def _text(value: object, digits: int) -> str:

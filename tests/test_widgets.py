@@ -133,3 +133,8 @@ def test_table_is_a_page_of_its_own():
 def test_table_of_unlike_rows_is_refused(rows):
     with pytest.raises(ValueError, match="expected one row or more, the same columns"):
         Table(rows)
+
+
+def test_texts_that_begin_with_a_number_are_aligned_as_numbers():
+    page = Table([{"device": "3×6 nm", "solves": "2 (4)"}, {"device": "L", "solves": "∞"}])._repr_html_()
+    assert re.findall(r'<td style="text-align:(\w+)">', page) == ["left", "right"] * 2

@@ -113,7 +113,7 @@ def transfer(tables: Mapping[str, xarray.Dataset], thermal_slope: float | None =
             column = table.sel(drain=drain)
             current = abs(column["current"]) * 1e6
             for axis in axes[0]:
-                label, colour = f"{name}$V_D$ = {drain:g} V", COLOURS[index % 6]
+                label, colour = f"{name} $V_D$ = {drain:g} V".strip(), COLOURS[index % 6]
                 axis.plot(column["gate"], current.where(column["converged"]), marker=marker, color=colour, label=label)
                 axis.plot(column["gate"], current.where(~column["converged"]), "x", color=colour)
     logarithmic, linear = axes[0]
