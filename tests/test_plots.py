@@ -265,3 +265,12 @@ def test_a_notebook_is_set_up_in_one_line() -> None:
         plots.set_up()
         assert all(plt.rcParams[name] == value for name, value in plots.STYLE.items())
     assert torch.get_num_threads() == 1
+
+
+def test_losses_that_are_logarithms_are_drawn_below_zero() -> None:
+    falling = np.array([1.0, 0.1, -0.7])
+    shown = {
+        sign: plots.learning_curve({"one": History(abs(falling) + 0.1 if sign else falling, falling + 2, falling + 2)})
+        for sign in (True, False)
+    }
+    assert [shown[sign].axes[0].get_yscale() for sign in (True, False)] == ["log", "linear"]

@@ -71,9 +71,12 @@ def learning_curve(histories: Mapping[str, History]) -> Figure:
     loss, error = axes[0]
     for index, (name, history) in enumerate(histories.items()):
         epochs, colour = np.arange(1, len(history.training) + 1), COLOURS[index % 6]
-        loss.semilogy(epochs, history.training, color=colour, ls="--", lw=1, label=f"{name} training")
-        loss.semilogy(epochs, history.validation, color=colour, ls="-", label=f"{name} validation")
+        loss.plot(epochs, history.training, color=colour, ls="--", lw=1, label=f"{name} training")
+        loss.plot(epochs, history.validation, color=colour, ls="-", label=f"{name} validation")
         error.plot(epochs, np.asarray(history.error) * 1e3, color=colour, ls="-", label=name)
+    # A loss that is itself a logarithm falls below zero.
+    if all(min(*history.training, *history.validation) > 0 for history in histories.values()):
+        loss.set_yscale("log")
     loss.set(xlabel="epoch", ylabel="loss (1)", title="loss")
     error.set(xlabel="epoch", ylabel="rms error (mV)", title="potential on validation", ylim=(0, None))
     loss.legend(fontsize=8)
