@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from shared import Record, arguments, shuffled
+from shared import Record, arguments, shares, shuffled
 
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.training import Settings
@@ -25,7 +24,6 @@ from mlnegf.warmstart.description import ACROSS, ALONG, CONDITIONS
 from mlnegf.warmstart.learned import corrected
 from mlnegf.warmstart.start_training import NOTICEABLE, Lesson, lessons, loss
 
-SHARES = 0.25, 0.5, 0.75, 0.95
 NAMES = list(CONDITIONS)
 
 # Inputs by part of the description and index.
@@ -83,8 +81,7 @@ def judged(
     trained = train_network(model, objective, taught, exams, settings, f"{len(taught)} cases", progress=False).model
     with torch.no_grad():
         errors = [float((corrected(trained, one.description) - one.answer).abs().max()) for one in tests]
-    quantiles = {f"{share:.0%}": float(value) for share, value in zip(SHARES, np.quantile(errors, SHARES), strict=True)}
-    return {"largest_errors": quantiles, "seconds": round(time.perf_counter() - began, 1)}
+    return {"largest_errors": shares(errors), "seconds": round(time.perf_counter() - began, 1)}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RegularGridInterpolator
-from shared import Record, arguments, shuffled
+from shared import Record, arguments, shares, shuffled
 
 from mlnegf import Device, LearnedGuess
 from mlnegf._common import Floats
@@ -38,7 +38,6 @@ PARTS = 20, 40, 20
 SIDE = 16
 """Points of the cube across, each way."""
 COMPONENTS = 24
-SHARES = 0.25, 0.5, 0.75, 0.95
 SIZES = 50, 100, 200, 400, 800
 """Cases to learn from."""
 
@@ -192,10 +191,9 @@ def row(model: Model, tests: Sequence[tuple[Case, Lesson]], solved: int, seconds
     said = [model(lesson) for _, lesson in tests]
     errors = [worst(one, lesson) for one, (_, lesson) in zip(said, tests, strict=True)]
     counts = np.array([solves(case, one) for one, (case, _) in zip(said[:solved], tests[:solved], strict=True)])
-    quantiles = {f"{share:.0%}": float(value) for share, value in zip(SHARES, np.quantile(errors, SHARES), strict=True)}
     within = {str(count): float(np.mean(counts <= count)) for count in (1, 2, 3)}
     about = {"tests": len(errors), "solved": len(counts), "seconds": round(seconds, 1)}
-    return {"largest_errors": quantiles, "within": within, **about}
+    return {"largest_errors": shares(errors), "within": within, **about}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import mlnegf
 from mlnegf._common import write_whole
 
 Item = TypeVar("Item")
+SHARES = 0.25, 0.5, 0.75, 0.95
 
 
 def arguments(about: str, **counts: int) -> argparse.Namespace:
@@ -38,6 +39,11 @@ def arguments(about: str, **counts: int) -> argparse.Namespace:
 def shuffled(items: Sequence[Item], seed: int = 0) -> list[Item]:
     """Return items in an order that has seen all kinds of them early."""
     return [items[index] for index in np.random.default_rng(seed).permutation(len(items))]
+
+
+def shares(errors: Sequence[float]) -> dict[str, float]:
+    """Return below what 25, 50, 75 and 95 % of errors lie, in their unit."""
+    return {f"{share:.0%}": float(value) for share, value in zip(SHARES, np.quantile(errors, SHARES), strict=True)}
 
 
 class Record:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from shared import Record, arguments, shuffled
+from shared import Record, arguments, shares, shuffled
 
 from mlnegf._common import Floats
 from mlnegf.learning.networks.separable import SeparableNetwork
@@ -35,8 +35,6 @@ from mlnegf.warmstart.dataset import cases, split
 from mlnegf.warmstart.learned import add_correction, corrected
 from mlnegf.warmstart.start_training import Lesson, lessons, train
 from mlnegf.warmstart.storage import Case
-
-SHARES = 0.25, 0.5, 0.75, 0.95
 
 
 def first_solve(model: SeparableNetwork, case: Case, lesson: Lesson) -> tuple[Point, Floats]:
@@ -109,7 +107,7 @@ def main() -> None:
     def judged(model: SeparableNetwork) -> dict[str, float]:
         with torch.no_grad():
             errors = [float((corrected(model, lesson.description) - lesson.answer).abs().max()) for lesson in tests]
-        return {f"{share:.0%}": float(value) for share, value in zip(SHARES, np.quantile(errors, SHARES), strict=True)}
+        return shares(errors)
 
     def row(made: Callable[[], tuple[SeparableNetwork, int]]) -> dict[str, Any]:
         began = time.perf_counter()
@@ -129,7 +127,7 @@ def main() -> None:
         errors = [
             float((one.answer - lesson.answer).abs().max()) for (one, _), (_, lesson) in zip(made, unknown, strict=True)
         ]
-        print("largest errors of the labels, V", np.quantile(errors, SHARES), flush=True)
+        print("largest errors of the labels, V", shares(errors), flush=True)
         return taught([lesson for _, lesson in known] + [one for one, _ in made]), sum(count for _, count in made)
 
     record.add({"labels": "few converged, the others corrected"}, lambda: row(pseudo))
