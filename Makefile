@@ -1,25 +1,29 @@
 # Everything a reader or a developer runs; `make` alone lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test book lab data data-full train benchmark reproduce trials lint format lock clean
+.PHONY: help install test book book-fast accept look lab data data-full train benchmark reproduce trials lint format lock clean
 
 PYTHON ?= python3
 DATA ?= data/reduced
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+RUN := _build/.run
 BUILT := _build/.built
 
 # Notebook cells that call `mlnegf` find the one of this checkout.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# A page is built from nothing or not at all: Sphinx keeps doctrees of pages that failed,
-# and neither it nor the notebooks notice a change in mlnegf/.
-SOURCES = $(shell find mlnegf book -type f -not -name '*.pyc' -not -path '*/.ipynb_checkpoints/*')
+# Pages are run by nbval, which is a test of each; what they put out is kept for the build, which runs none again.
+# They run from nothing: neither the cache nor Sphinx notices a change in mlnegf/, and Sphinx keeps pages that failed.
+PAGES = $(BIN)/python -m pytest book/*.ipynb -p tests.pages --nbval-lax --nbval-current-env \
+	--nbval-cell-timeout=1200 -n 2 --dist loadscope
+CODE = $(shell find mlnegf book/*.ipynb book/results -type f -not -name '*.pyc')
+TEXT = $(wildcard book/*.md book/*.bib book/_static/* book/_ext/*) CHANGELOG.md _config.yml _toc.yml
 
 # Two processes with one thread each beat two that fight over the cores.
-test book data data-full benchmark reproduce: export OMP_NUM_THREADS := 1
-test book data data-full benchmark reproduce: export OPENBLAS_NUM_THREADS := 1
-test book data data-full benchmark reproduce: export MKL_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce: export OMP_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce: export OPENBLAS_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce: export MKL_NUM_THREADS := 1
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -34,15 +38,31 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 test: install lint  ## check style and types, run the tests and every notebook of the book
-	$(BIN)/python -m pytest tests -n 2 --dist loadscope --cov=mlnegf --cov-fail-under=90
-	$(BIN)/python -m pytest book/*.ipynb --nbval-lax --nbval-current-env --nbval-cell-timeout=1200 -n 2 --dist loadscope
+	$(BIN)/python -m pytest tests --ignore tests/browser -n 2 --dist loadscope --cov=mlnegf --cov-fail-under=90
+	$(MAKE) $(RUN)
 
-book: install $(BUILT)  ## run the notebooks and build the book into _build/html
-
-$(BUILT): $(INSTALLED) $(SOURCES) requirements.lock _config.yml _toc.yml
+$(RUN): $(INSTALLED) $(CODE) tests/pages.py $(wildcard tests/printed/*)
 	rm -rf _build
+	$(PAGES)
+	touch $@
+
+book: install $(BUILT)  ## run the notebooks, unless a test just did, and build the book into _build/html
+
+$(BUILT): $(RUN) $(TEXT)
+	rm -rf _build/html _build/.doctrees
 	$(BIN)/jupyter-book build . -W --keep-going
 	touch $@
+
+book-fast: install  ## for authors: rebuild what changed, and run only pages whose code changed
+	$(BIN)/jupyter-book build .
+
+accept: install  ## run the notebooks and put the numbers they print on record in tests/printed
+	rm -rf _build
+	$(PAGES) --accept-numbers
+	touch $(RUN)
+
+look: book  ## open every built page in Chromium, without a network, and leave pictures in _build/screenshots
+	$(BIN)/python -m pytest tests/browser
 
 lab: install  ## open the book in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=book

@@ -83,18 +83,24 @@ class Table:
             return f"<tr>{inside}</tr>"
 
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        head = f"<thead>{line('th', self.names)}</thead>" if any(map(str.strip, self.names)) else ""
         body = "".join(line("td", row) for row in self.cells)
-        return f"<table>{caption}<thead>{line('th', self.names)}</thead><tbody>{body}</tbody></table>"
+        return f"<table>{caption}{head}<tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
         """Aligned columns under their names."""
-        lines = [self.names, *self.cells]
+        lines = [self.names, *self.cells] if any(map(str.strip, self.names)) else self.cells
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = [
             "  ".join(f"{cell:{'>' if right else '<'}{width}}" for cell, right, width in row).rstrip()
             for row in (zip(line, self.right, widths, strict=True) for line in lines)
         ]
         return "\n".join([self.caption, *aligned] if self.caption else aligned)
+
+
+def facts(values: Mapping[str, object], caption: str = "", digits: int = 3) -> Table:
+    """Return a table of two columns without names: what, and its value with the unit in the words."""
+    return Table([{"": what, " ": value} for what, value in values.items()], caption, digits)
 
 
 class FrameGrid:

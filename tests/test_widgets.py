@@ -6,7 +6,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from mlnegf.widgets import Explorer, FrameGrid, FrameSlider, Table
+from mlnegf.widgets import Explorer, FrameGrid, FrameSlider, Table, facts
 
 PNG = [bytes([0x89, *b"PNG", i]) for i in range(6)]
 
@@ -138,3 +138,9 @@ def test_table_of_unlike_rows_is_refused(rows):
 def test_texts_that_begin_with_a_number_are_aligned_as_numbers():
     page = Table([{"device": "3×6 nm", "solves": "2 (4)"}, {"device": "L", "solves": "∞"}])._repr_html_()
     assert re.findall(r'<td style="text-align:(\w+)">', page) == ["left", "right"] * 2
+
+
+def test_facts_have_no_head():
+    found = facts({"solves": 2, "error (mV)": 0.12345}, "one start")
+    assert repr(found).split("\n") == ["one start", "solves          2", "error (mV)  0.123"]
+    assert "<thead>" not in found._repr_html_()
