@@ -54,7 +54,7 @@ def pytest_runtest_teardown(item: Any, nextitem: Any) -> None:
     """Keep the outputs of each cell; after the last one of a page, the page."""
     if not hasattr(item, "cell"):
         return
-    item.cell.outputs, item.cell.execution_count = item.test_outputs or [], item.cell_num + 1
+    item.cell.outputs, item.cell.execution_count = list(shown(item)), item.cell_num + 1
     page = item.parent
     last = nextitem is None or nextitem.parent is not page
     if last and not hasattr(page, "failed"):
@@ -63,6 +63,14 @@ def pytest_runtest_teardown(item: Any, nextitem: Any) -> None:
         bundle = CacheBundleIn(page.nb, str(path), data={"execution_seconds": seconds})
         get_cache(CACHE).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
         hold(path.stem, [cell for cell in page.nb.cells if cell.cell_type == "code"], item.config)
+
+
+def shown(item: Any) -> Iterator[NotebookNode]:
+    """Outputs of a cell as a reader sees them: nbval keeps no history, without which a semicolon silences nothing."""
+    silenced = item.cell.source.rstrip().endswith(";")
+    for output in item.test_outputs or []:
+        if not (silenced and output.output_type == "execute_result"):
+            yield output
 
 
 def texts(cell: NotebookNode) -> Iterator[str]:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "warmstart": BASE | {"learning", "nanosheet", "scf"},
     "atomistic": BASE | {"transport", "learning"},
     "crystal": BASE | {"learning"},
-    "plots": BASE | {"learning", "nanosheet", "scf", "warmstart"},
+    "plots": BASE | {"learning", "nanosheet", "scf", "warmstart", "widgets"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
     "_options": BASE | {"learning", "nanosheet", "scf", "warmstart"},

@@ -6,7 +6,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from mlnegf.widgets import Explorer, FrameGrid, FrameSlider, Table, facts
+from mlnegf.widgets import Explorer, FrameGrid, FrameSlider, Table, Turntable, facts
 
 PNG = [bytes([0x89, *b"PNG", i]) for i in range(6)]
 
@@ -90,10 +90,17 @@ def test_explorer_of_two_parameters():
     assert "(V_G = 0.40 V, V_D = 0.70 V)" in explorer._repr_html_()
 
 
+def test_explorer_of_parameters_in_units_of_their_own():
+    page = Explorer(lambda *v: line(*v), ("V_G", "W"), [[0.0, 0.4], [3.0]], unit=("V", "nm"), digits=1)._repr_html_()
+    assert "(V_G = 0.4 V, W = 3.0 nm)" in page
+
+
 def test_live_view_calls_the_function_at_the_value_set():
     calls = []
     explorer = Explorer(lambda v: calls.append(v) or line(v), "V_G", [0.0, 0.4], unit="V")
-    slider, image = explorer.live().children
+    slider, image, words = explorer.live().children
+    assert slider.description == "V_G (V)"
+    assert words.value == explorer.caption
     assert (slider.min, slider.max) == (0.0, 0.4)
     assert calls == [0.0, 0.4]  # the first picture is not computed again
     assert bytes(image.value) == explorer.pngs[0,]
@@ -144,3 +151,18 @@ def test_facts_have_no_head():
     found = facts({"solves": 2, "error (mV)": 0.12345}, "one start")
     assert repr(found).split("\n") == ["one start", "solves          2", "error (mV)  0.123"]
     assert "<thead>" not in found._repr_html_()
+
+
+def test_turntable_stands_slices_along_the_axis_and_needs_nothing():
+    page = Turntable([(1.0, PNG[0]), (9.0, PNG[1])], (10.0, 3.0, 6.0), caption="a <body>", pixels=10.0)._repr_html_()
+    assert re.findall(r"translateX\(calc\(var\(--nm\)\*(-?[\d.]+)\)\) rotateY\(90deg\)", page) == ["-4.000", "4.000"]
+    assert page.count('type="range"') == 2
+    assert 'data-view="35,20"' in page
+    assert "http" not in page
+    assert " id=" not in page
+    assert "<body>" not in page
+
+
+def test_turntable_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="one picture or more"):
+        Turntable([], (10.0, 3.0, 6.0))

@@ -28,7 +28,8 @@ def diagram(
     """
     figure, axes = panels(*size)
     axis = axes[0, 0]
-    columns, rows = ([box[k] for box in boxes.values()] for k in (0, 1))
+    columns = [column for column, *_ in boxes.values()]
+    rows = [row for _, row, *_ in boxes.values()]
     wide, high = 0.78, 0.62
     for column, row, kind, text in boxes.values():
         corner = column - wide / 2, -row - high / 2
@@ -42,7 +43,9 @@ def diagram(
         sign = 1 if (x1 > x0 if sideways else y1 > y0) else -1
         begin = (x0 + sign * (wide / 2 + 0.04), -y0) if sideways else (x0, -y0 - sign * (high / 2 + 0.04))
         stop = (x1 - sign * (wide / 2 + 0.05), -y1) if sideways else (x1, -y1 + sign * (high / 2 + 0.05))
-        axis.add_patch(FancyArrowPatch(begin, stop, arrowstyle="-|>", mutation_scale=10, color=COLOURS[5], lw=1.2))
+        axis.add_patch(
+            FancyArrowPatch(begin, stop, arrowstyle="-|>", mutation_scale=10, color=COLOURS[5], lw=1.2, zorder=0)
+        )
     axis.set(xlim=(min(columns) - 0.55, max(columns) + 0.55), ylim=(-max(rows) - 0.45, -min(rows) + 0.45))
     axis.axis("off")
     return figure

@@ -1,21 +1,27 @@
 """A device, its solution in space and energy, the way there, and its curves."""
 
+import io
 from collections.abc import Mapping
 from typing import Final
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
 from mlnegf.plots.style import COLOURS, MARKERS, panels, styled
 from mlnegf.scf.solve import Solution
 from mlnegf.scf.spectrum import Spectrum
+from mlnegf.widgets.turntable import Box, Turntable
 
 
 @styled()
@@ -190,3 +196,63 @@ def _charge(axis: Axes, solution: Solution) -> QuadMesh:
     axis.set_ylim(-solution.device.thickness / 2, solution.device.thickness / 2)
     axis.grid(False)
     return image
+
+
+@styled()
+def portrait(solution: Solution, spectrum: Spectrum, words: str = "") -> Figure:
+    """Draw a solution on one small page: bands and who carries the current; charge slices, four decades."""
+    layout = "BBBBBBBCCC\n0011223344"
+    figure, axes = plt.subplot_mosaic(layout, figsize=(8.6, 5.0), height_ratios=[2.4, 1])
+    figure.colorbar(_bands(axes["B"], spectrum, "density_of_states", lowest=3), ax=axes["B"], pad=0.01)
+    _current(axes["C"], spectrum)
+    axes["C"].set_ylim(axes["B"].get_ylim())
+    axes["C"].set_yticklabels([])
+    grid = solution.device.grid
+    begin, end = grid.gate
+    inside = np.where(grid.semiconductor, solution.charge, np.nan)
+    largest = float(np.nanmax(inside))
+    places = [grid.x[0] + 1.0, begin, (begin + end) / 2, end, grid.x[-1] - 1.0]
+    for k, place in enumerate(places):
+        axis = axes[str(k)]
+        section = inside[np.argmin(abs(grid.x - place))].clip(1e-4 * largest)
+        axis.pcolormesh(grid.y, grid.z, section.T, shading="nearest", norm=LogNorm(1e-4 * largest, largest))
+        half_y, half_z = solution.device.width / 2, solution.device.thickness / 2
+        axis.set(xlim=(-half_y, half_y), ylim=(-half_z, half_z), aspect="equal", title=f"x = {place:.0f} nm")
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+    figure.suptitle(words, fontsize=10)
+    return figure
+
+
+def in_space(solution: Solution, slices: int = 24, caption: str = "") -> Turntable:
+    """Stand a solution's charge slices in the device, oxide and gate about them, to be turned.
+
+    Brighter and less transparent is more charge, over four decades.
+    """
+    device, grid = solution.device, solution.device.grid
+    largest = float(solution.charge[:, grid.semiconductor].max())
+    whole = grid.semiconductor.shape
+    edges = [np.concatenate([[0.0], np.cumsum(d)]) for d in (grid.dy, grid.dz)]
+    even = [
+        np.searchsorted(edge, np.linspace(0, edge[-1], 4 * size + 1)[:-1] + 1e-9, side="right") - 1
+        for edge, size in zip(edges, whole, strict=True)
+    ]
+    pictures = []
+    for place in np.linspace(grid.x[0], grid.x[-1], slices):
+        charge = solution.charge[np.argmin(abs(grid.x - place))]
+        share = np.clip(1 + np.log10(np.maximum(charge, 1e-4 * largest) / largest) / 4, 0, 1)
+        colour = colormaps["magma"](0.15 + 0.8 * share)
+        colour[..., 3] = np.where(grid.semiconductor, 0.12 + 0.78 * share, 0.0)
+        pictures.append((float(place), _png(colour[np.ix_(*even)].transpose(1, 0, 2)[::-1])))
+    begin, end = grid.gate
+    height, depth = float(grid.dz.sum()), float(grid.dy.sum())
+    gate = Box(begin, end, height, depth, "#333333", "gate")
+    body = Box(0.0, device.length, height, depth, "#7fb3c0", "oxide")
+    return Turntable(pictures, (device.length, height, depth), [body, gate], caption)
+
+
+def _png(image: Floats) -> bytes:
+    """Return a PNG of colours with transparency, (rows, columns, 4)."""
+    buffer = io.BytesIO()
+    imsave(buffer, image)
+    return buffer.getvalue()

@@ -46,7 +46,7 @@ class FilledStates:
     flux : float
         ∫ T (f_S − f_D) dE, in the unit of energy; positive when electrons flow from left to right.
     quadrature_error : float
-        Σ over panels of the largest |Kronrod − Gauss| of a site, electrons: far above the error of the Kronrod rule.
+        Σ over panels of the largest abs(Kronrod − Gauss) of a site, electrons: far above the error of the Kronrod rule.
     """
 
     density_matrix: Tensor
@@ -70,7 +70,7 @@ def filled_states(system: System, contacts: Contacts, tolerance: float = 1e-7) -
     contacts : Contacts
         In the unit of the Hamiltonian.
     tolerance : float
-        Largest |Kronrod − Gauss| of one panel, electrons in one site; the flux to 1e-6 kT a panel.
+        Largest abs(Kronrod − Gauss) of one panel, electrons in one site; the flux to 1e-6 kT a panel.
     """
     require(contacts.kT > 0, "contacts.kT", contacts.kT, "a positive energy", "filled_states")
     require(tolerance > 0, "tolerance", tolerance, "a positive number of electrons", "filled_states")
@@ -184,7 +184,7 @@ class _Window:
         return EnergyPoints(panels.mode, energy, kronrod * slope, gauss * slope)
 
     def _panels(self, points: EnergyPoints, whole: bool = False) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """|Kronrod − Gauss| of the charge (P,), flux and its difference (P,), and, if `whole`, the density matrix."""
+        """Abs(Kronrod − Gauss) of the charge (P,), flux and its difference (P,), and, if `whole`, the density matrix."""
         energies = points.energy.reshape(-1)
         source, drain = self.contacts.occupation(energies)
         excess = drain - source if self.left_is_reference else source - drain
@@ -225,13 +225,13 @@ def equilibrium(system: System, level: float, kT: float, bottom: float, toleranc
     bottom : float
         An energy that no state lies below.
     tolerance : float
-        Largest |Kronrod − Gauss| of one panel, electrons in one site.
+        Largest abs(Kronrod − Gauss) of one panel, electrons in one site.
 
     Returns
     -------
     density_matrix : Tensor, (sites, block, block)
     error : float
-        Σ over panels of |Kronrod − Gauss|, electrons.
+        Σ over panels of abs(Kronrod − Gauss), electrons.
     """
     height = 2 * torch.pi * kT * POLES
     below, end = min(bottom, level) - 4 * kT, level + 36 * kT
@@ -254,7 +254,7 @@ def equilibrium(system: System, level: float, kT: float, bottom: float, toleranc
 
 
 def _on_path(system: System, points: EnergyPoints, level: float, kT: float) -> tuple[Tensor, Tensor]:
-    """Kronrod's density matrix of each panel (P, sites, block, block), and the largest |Kronrod − Gauss| of a site."""
+    """Kronrod's density matrix of each panel (P, sites, block, block), and the largest abs(Kronrod − Gauss) of a site."""
     blocks = green_blocks(points.energy.reshape(-1), system).reshape(*points.energy.shape, *system.diagonal.shape)
     filled = fermi(points.energy, level, kT)
     found = torch.einsum("pq,pqxmn->pxmn", filled * points.weight, blocks)

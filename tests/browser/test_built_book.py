@@ -131,10 +131,14 @@ def test_every_slider_moves_its_figure(name: str, browser: Any, address: str) ->
         for k in range(figures.count()):
             figure = figures.nth(k)
             for slider in figure.locator("input[type=range]").all():
-                shown = figure.evaluate("f => f.dataset.view ?? [...f.querySelectorAll('img')].findIndex(i => i.style.display !== 'none')")
+                shown = figure.evaluate(
+                    "f => f.dataset.view ?? [...f.querySelectorAll('img')].findIndex(i => i.style.display !== 'none')"
+                )
                 label = slider.evaluate("s => s.nextElementSibling.textContent")
                 slider.evaluate("s => { s.value = s.max; s.dispatchEvent(new Event('input', {bubbles: true})) }")
-                now = figure.evaluate("f => f.dataset.view ?? [...f.querySelectorAll('img')].findIndex(i => i.style.display !== 'none')")
+                now = figure.evaluate(
+                    "f => f.dataset.view ?? [...f.querySelectorAll('img')].findIndex(i => i.style.display !== 'none')"
+                )
                 assert now != shown
                 assert slider.evaluate("s => s.nextElementSibling.textContent") != label
         assert reader.errors == []
@@ -158,6 +162,8 @@ def test_search_finds(browser: Any, address: str) -> None:
         results.first.wait_for(timeout=20_000)
         reader.page.wait_for_timeout(1500)
         assert results.count() >= 3
-        assert "01_one_site" in "".join(reader.page.locator("#search-results a").evaluate_all("a => a.map(x => x.href)"))
+        assert "01_one_site" in "".join(
+            reader.page.locator("#search-results a").evaluate_all("a => a.map(x => x.href)")
+        )
         assert reader.page.locator("#search-results p.context").count() >= 1  # excerpts
         assert reader.errors == []

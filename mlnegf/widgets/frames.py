@@ -1,4 +1,4 @@
-"""Figures behind sliders, and tables: alive in a static page without kernel or network, and in JupyterLab."""
+"""Figures behind sliders: alive in a static page without kernel or network, and in JupyterLab."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import base64
 import io
 import itertools
 import json
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from mlnegf.widgets.slider import figure, slider
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,75 +32,14 @@ def _png(frame: Frame) -> bytes:
     if isinstance(frame, bytes):
         return frame
     import matplotlib.pyplot as plt
+    from PIL import Image
 
-    buffer = io.BytesIO()
-    frame.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    frame.savefig(drawn, format="png", dpi=110, bbox_inches="tight")
     plt.close(frame)
-    return buffer.getvalue()
-
-
-def _subscripts(name: str) -> str:
-    """HTML of a name in which ``V_G`` carries its subscript."""
-    return re.sub(r"_(\w+)", r"<sub>\1</sub>", escape(name))
-
-
-# Begins with a digit, and is no size such as 3×6 nm.
-_NUMBER = re.compile(r"[+−-]?\.?[\d∞][^×]*$")
-
-
-class Table:
-    """Rows of named cells: a table on a page, aligned columns where there is only text.
-
-    Parameters
-    ----------
-    rows : sequence of mappings
-        One cell for each column name, the same names in every row. Numbers that are not whole are shown to `digits`
-        significant ones; a column of numbers, or of texts that begin with one, is aligned to the right.
-    caption : str, optional
-        Text above the table.
-    digits : int, optional
-    """
-
-    def __init__(self, rows: Sequence[Mapping[str, object]], caption: str = "", digits: int = 3) -> None:
-        self.caption, self.names = caption, list(rows[0]) if rows else []
-        if not rows or any(list(row) != self.names for row in rows):
-            raise ValueError(f"Table: rows = {list(rows)!r}, expected one row or more, the same columns in each.")
-        self.cells = [[self._text(value, digits) for value in row.values()] for row in rows]
-        self.right = [all(_NUMBER.match(cell) for cell in column if cell) for column in zip(*self.cells, strict=True)]
-
-    @staticmethod
-    def _text(value: object, digits: int) -> str:
-        if isinstance(value, float):
-            return ("−∞" if value < 0 else "∞") if math.isinf(value) else f"{value:.{digits}g}"
-        return str(value)
-
-    def _repr_html_(self) -> str:
-        """Return a plain HTML table."""
-        styles = ["text-align:right" if right else "text-align:left" for right in self.right]
-
-        def line(tag: str, cells: Sequence[str]) -> str:
-            inside = "".join(f'<{tag} style="{s}">{escape(c)}</{tag}>' for s, c in zip(styles, cells, strict=True))
-            return f"<tr>{inside}</tr>"
-
-        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        head = f"<thead>{line('th', self.names)}</thead>" if any(map(str.strip, self.names)) else ""
-        body = "".join(line("td", row) for row in self.cells)
-        return f"<table>{caption}{head}<tbody>{body}</tbody></table>"
-
-    def __repr__(self) -> str:
-        """Aligned columns under their names."""
-        lines = [self.names, *self.cells] if any(map(str.strip, self.names)) else self.cells
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        aligned = [
-            "  ".join(f"{cell:{'>' if right else '<'}{width}}" for cell, right, width in row).rstrip()
-            for row in (zip(line, self.right, widths, strict=True) for line in lines)
-        ]
-        return "\n".join([self.caption, *aligned] if self.caption else aligned)
-
-
-def facts(values: Mapping[str, object], caption: str = "", digits: int = 3) -> Table:
-    """Return a table of two columns without names: what, and its value with the unit in the words."""
-    return Table([{"": what, " ": value} for what, value in values.items()], caption, digits)
+    # Drawings need few colours; a palette of them makes a page of frames a third as heavy.
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    return packed.getvalue()
 
 
 class FrameGrid:
@@ -132,18 +71,8 @@ class FrameGrid:
         self.pngs = {index: _png(frames[index]) for index in indices}
 
     def _slider(self, name: str, labels: Sequence[str]) -> str:
-        first = escape(labels[0])
-        # autocomplete=off: a reloaded page starts at its first frame, slider and picture alike
-        # data-lm-suppress-shortcuts: JupyterLab would take the arrow keys for itself
-        return (
-            '<label style="display:flex;gap:.6em;align-items:center;justify-content:center">'
-            f"<span>{_subscripts(name)} =</span>"
-            f'<input type="range" min="0" max="{len(labels) - 1}" step="1" value="0" '
-            f'autocomplete="off" data-lm-suppress-shortcuts="true" style="flex:0 1 18em" aria-label="{escape(name)}" '
-            f'aria-valuetext="{first}" data-labels="{escape(json.dumps(labels))}" '
-            f'oninput="{_ON_INPUT}">'
-            f'<output style="min-width:5em;text-align:left">{first}</output></label>'
-        )
+        data = f'data-labels="{escape(json.dumps(labels))}"'
+        return slider(name, 0, len(labels) - 1, 0, labels[0], _ON_INPUT, data)
 
     def _repr_html_(self) -> str:
         """Self-contained HTML: sliders, frames, caption."""
@@ -158,11 +87,7 @@ class FrameGrid:
                 f'<img style="{hidden}" alt="{escape(f"{self.caption} ({where})".strip())}" '
                 f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
             )
-        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
-        return (
-            '<figure class="mlnegf-frames" style="text-align:center;margin:1em 0">'
-            f"{sliders}<div>{''.join(images)}</div>{caption}</figure>"
-        )
+        return figure(f"{sliders}<div>{''.join(images)}</div>", self.caption)
 
 
 class FrameSlider(FrameGrid):
@@ -202,8 +127,8 @@ class Explorer(FrameGrid):
         The quantity on each slider, as in ``"V_G"`` or ``("V_G", "V_D")``.
     values : sequence of float, or one such sequence per name
         The values of the frames, computed when the explorer is made.
-    unit : str, optional
-        Shown after each value.
+    unit : str or sequence of str, optional
+        Shown after each value; one for all names, or one for each.
     digits : int, optional
         Decimals shown.
     caption : str, optional
@@ -215,19 +140,22 @@ class Explorer(FrameGrid):
         function: Callable[..., Frame],
         name: str | Sequence[str],
         values: Sequence[float] | Sequence[Sequence[float]],
-        unit: str = "",
+        unit: str | Sequence[str] = "",
         digits: int = 2,
         caption: str = "",
     ) -> None:
         single = isinstance(name, str)
         names = [name] if isinstance(name, str) else list(name)
-        self.function = function
+        self.function, self.digits = function, digits
+        self.units = [unit] * len(names) if isinstance(unit, str) else list(unit)
         self.values = cast("list[Sequence[float]]", [values] if single else list(values))
         grid = itertools.product(*(range(len(axis)) for axis in self.values))
         frames = {
             index: _png(function(*(axis[i] for axis, i in zip(self.values, index, strict=True)))) for index in grid
         }
-        labels = [[f"{v:.{digits}f} {unit}".strip() for v in axis] for axis in self.values]
+        labels = [
+            [f"{v:.{digits}f} {unit}".strip() for v in axis] for axis, unit in zip(self.values, self.units, strict=True)
+        ]
         super().__init__(frames, labels, names, caption)
 
     def live(self) -> Any:
@@ -241,25 +169,30 @@ class Explorer(FrameGrid):
                 return {**super()._repr_mimebundle_(**kwargs), "text/html": frames}
 
         seen = dict(zip(itertools.product(*self.values), self.pngs.values(), strict=True))
-        sliders = [
+        controls = [
             ipywidgets.FloatSlider(
                 value=axis[0],
                 min=min(axis),
                 max=max(axis),
                 step=(max(axis) - min(axis)) / 100 or 1.0,
-                description=name,
+                description=f"{name} ({unit})" if unit else name,
+                readout_format=f".{self.digits + 1}f",
                 continuous_update=False,  # a frame may take seconds: compute when released
+                style={"description_width": "initial"},
             )
-            for name, axis in zip(self.names, self.values, strict=True)
+            for name, axis, unit in zip(self.names, self.values, self.units, strict=True)
         ]
         image = ipywidgets.Image(value=next(iter(self.pngs.values())))
+        words = ipywidgets.Label(self.caption)
 
         def show(_change: object) -> None:
-            point = tuple(slider.value for slider in sliders)
+            point = tuple(control.value for control in controls)
             if point not in seen:
+                words.value = "computing …"
                 seen[point] = _png(self.function(*point))
+                words.value = self.caption
             image.value = seen[point]
 
-        for slider in sliders:
-            slider.observe(show, names="value")
-        return Live([*sliders, image])
+        for control in controls:
+            control.observe(show, names="value")
+        return Live([*controls, image, words])
