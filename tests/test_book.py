@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 BOOK = Path(__file__).parent.parent / "book"
 PAGES = sorted(BOOK.glob("*.ipynb"))
-FIGURE = re.compile(r"^(?:figure, \w+ = plt\.subplots|plots\.(?!set_up)\w+\(.*;)", re.MULTILINE)
+TEXTS = [*PAGES, *sorted(BOOK.glob("*.md"))]
+FIGURE = re.compile(r"^(?:figure, \w+ = plt\.subplots|plots\.(?!set_up|in_space)\w+\()", re.MULTILINE)
 """A figure drawn by the cell itself, not by a function that a slider calls."""
 
 
@@ -18,6 +20,12 @@ def cells(page: Path, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
     for cell in json.loads(page.read_text())["cells"]:
         if cell["cell_type"] == kind:
             yield cell["metadata"], "".join(cell["source"])
+
+
+def words_of(page: Path) -> str:
+    if page.suffix == ".md":
+        return page.read_text()
+    return "\n".join(source for _, source in cells(page, "markdown"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -53,3 +61,60 @@ def test_a_page_carries_no_output_of_another_run(page: Path) -> None:
         if cell["cell_type"] == "code":
             assert not cell["outputs"]
             assert cell["execution_count"] is None
+
+
+def chapters() -> list[str]:
+    """Numbered pages, in the order of the table of contents."""
+    parts = yaml.safe_load((BOOK.parent / "_toc.yml").read_text())["parts"]
+    return [Path(page["file"]).name for part in parts if part.get("numbered") for page in part["chapters"]]
+
+
+def test_chapters_are_named_by_their_number() -> None:
+    assert [name[:3] for name in chapters()] == [f"{k:02d}_" for k in range(1, len(chapters()) + 1)]
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    text = (BOOK.parent / "_toc.yml").read_text()
+    assert all(f"book/{page.stem}" in text for page in BOOK.iterdir() if page.suffix in (".md", ".ipynb"))
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_a_chapter_is_called_by_its_number_and_linked_as_a_file(page: Path) -> None:
+    text = words_of(page)
+    for number, name in re.findall(r"\[[Cc]hapter (\d+)\]\((\w+)\.(?:ipynb|md)\)", text):
+        assert int(name[:2]) == int(number), f"{page.stem}: chapter {number} is not {name}"
+    bare = [link for link in re.findall(r"\]\(([\w-]+)\)", text) if (BOOK / f"{link}.ipynb").exists()]
+    assert not bare, "links without .ipynb open nothing in JupyterLab"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_a_chapter_opens_with_whom_it_is_for(page: Path) -> None:
+    if page.stem in chapters():
+        text = words_of(page)
+        assert re.search(r"\A# .+\n\n\*\*For\*\* .+?\n\*\*Shows\*\*", text, re.DOTALL), text[:300]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_chapter_ends_with_what_to_take_along(page: Path) -> None:
+    if page.stem in chapters():
+        assert re.search(r"^## (In short|What survives)", words_of(page), re.MULTILINE)
+
+
+def test_there_is_enough_to_do_and_to_move() -> None:
+    text = "\n".join(map(words_of, PAGES))
+    assert text.count("```{exercise}") >= 25
+    code = "\n".join(source for page in PAGES for _, source in cells(page, "code"))
+    assert len(re.findall(r"^(?:Explorer|FrameGrid|FrameSlider|plots\.in_space)\(", code, re.MULTILINE)) >= 8
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_control_has_a_caption(page: Path) -> None:
+    for _, source in cells(page, "code"):
+        for call in re.findall(
+            r"^(?:Explorer|FrameGrid|FrameSlider|plots\.in_space)\(.*", source, re.MULTILINE | re.DOTALL
+        ):
+            assert "caption=" in call, call[:100]
+
+
+def test_the_numbers_of_every_page_are_on_record() -> None:
+    assert {path.stem for path in (Path(__file__).parent / "printed").iterdir()} == {page.stem for page in PAGES}

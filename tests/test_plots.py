@@ -16,7 +16,6 @@ import xarray
 from made_up import TRIAL
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -60,7 +59,6 @@ DRAWN: Final[dict[str, Callable[[Given], Figure]]] = {
     "over bias": lambda given: plots.over_bias(np.array([[1.0, 9.0]]), [0.1], [0.1, 0.4], "distance (mV)"),
     "learning curve": lambda given: plots.learning_curve({"potential": given.history}),
     "comparison": lambda given: plots.comparison(RUNS),
-    "bias map": lambda given: plots.bias_map(RUNS, "newton", ["semiclassical", "learned"]),
     "certificates": lambda given: plots.certificates(RUNS),
 }
 every = pytest.mark.parametrize("name", DRAWN)
@@ -211,13 +209,6 @@ def test_a_comparison_can_be_of_one_split() -> None:
     plt.close(figure)
 
 
-def test_a_bias_that_failed_is_crossed_out(draw: Draw) -> None:
-    left, right = panels(draw("bias map"))
-    assert [text.get_text() for text in left.texts] == ["5", "5", "×"]
-    assert [text.get_text() for text in right.texts] == ["2", "2", "×"]
-    assert to_hex(left.texts[-1].get_color()) == plots.COLOURS[1]
-
-
 def test_only_certified_runs_have_a_certificate(draw: Draw) -> None:
     newton, gummel, _ = panels(draw("certificates"))[0].get_lines()
     assert len(newton.get_xdata()) == len(gummel.get_xdata()) == 4
@@ -274,3 +265,36 @@ def test_losses_that_are_logarithms_are_drawn_below_zero() -> None:
         for sign in (True, False)
     }
     assert [shown[sign].axes[0].get_yscale() for sign in (True, False)] == ["log", "linear"]
+
+
+def test_a_portrait_shows_five_slices_in_four_decades(given: Given) -> None:
+    figure = plots.portrait(given.solution, given.spectrum, "12 μA")
+    slices = [axis for axis in panels(figure) if axis.get_title(loc="left").startswith("x = ")]
+    assert len(slices) == 5
+    assert figure.get_suptitle() == "12 μA"
+    for axis in slices:
+        low, high = axis.collections[0].get_clim()
+        assert high / low == pytest.approx(1e4)
+    plt.close(figure)
+
+
+def test_a_device_in_space_has_oxide_gate_and_its_slices(given: Given) -> None:
+    body = plots.in_space(given.solution, slices=6, caption="charge")
+    assert len(body.slices) == 6
+    assert [box.name for box in body.boxes] == ["oxide", "gate"]
+    assert body.boxes[1].begin == pytest.approx(given.device.grid.gate[0])
+    image = plt.imread(BytesIO(body.slices[2][1]))
+    rows, columns, _ = image.shape
+    grid = given.device.grid
+    assert rows / columns == pytest.approx(grid.dz.size / grid.dy.size)
+    assert (image[..., 3] == 0).any(), "the oxide is clear"
+    assert image[rows // 2, columns // 2, 3] > 0.3, "the charge is not"
+
+
+def test_a_diagram_has_a_box_and_an_arrow_for_each() -> None:
+    boxes = {"in": (0, 0, "given", "charge"), "out": (1, 0, "said", "start"), "below": (1, 1, "learned", "weights")}
+    figure = plots.diagram(boxes, [("in", "out"), ("below", "out")], (4, 2))
+    axis = figure.axes[0]
+    assert [text.get_text() for text in axis.texts] == ["charge", "start", "weights"]
+    assert len(axis.patches) == 5
+    plt.close(figure)

@@ -1,4 +1,4 @@
-"""Leave out of the built book what no page loads: most of MathJax, and the maps of scripts for who debugs them."""
+"""Leave out of the built book what no page needs: most of MathJax, maps of scripts, and a kernel from elsewhere."""
 
 from fnmatch import fnmatch
 from pathlib import Path
@@ -30,7 +30,18 @@ def leave_out(app: Any, error: Exception | None) -> None:
         file.unlink()
 
 
+def without_thebe(_app: Any, _name: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
+    """Drop the scripts that would fetch a live kernel from the network; twice on a page, they are an error besides."""
+    scripts = context.get("script_files", [])
+    context["script_files"] = [
+        script
+        for script in scripts
+        if "thebe" not in f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', {})}".lower()
+    ]
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Come after whoever copies."""
+    """Come after whoever adds."""
     app.connect("build-finished", leave_out, priority=900)
+    app.connect("html-page-context", without_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

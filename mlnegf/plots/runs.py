@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from mlnegf._common import Floats
@@ -36,43 +35,6 @@ def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) 
         axis.set(xlabel="NEGF solves", title=scheme, ylim=(0, 102))
     axes[0, 0].set_ylabel("cases solved rightly (%)")
     axes[0, 0].legend(fontsize=8, loc="lower right")
-    return figure
-
-
-@styled()
-def bias_map(runs: Sequence[Trial], scheme: str, guesses: Sequence[str], most: int = 20) -> Figure:
-    """Draw the NEGF solves of one scheme over gate and drain voltage; a cross where the run was not right."""
-    figure, axes = panels(2.6 * len(guesses) + 0.8, 3.0, 1, len(guesses), sharey=True)
-    image = None
-    for axis, guess in zip(axes[0], guesses, strict=True):
-        members = [run for run in runs if run.scheme == scheme and run.guess == guess]
-        gates, drains = (sorted({getattr(run, name) for run in members}) for name in ("gate", "drain"))
-        counts = np.full((len(gates), len(drains)), np.nan)
-        for run in members:
-            row, column = gates.index(run.gate), drains.index(run.drain)
-            if run.outcome == "right":
-                counts[row, column] = run.charge_evaluations
-                dark = run.charge_evaluations < most / 3
-                axis.text(
-                    column,
-                    row,
-                    run.charge_evaluations,
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="w" if dark else "k",
-                )
-            else:
-                axis.text(column, row, "×", ha="center", va="center", color=COLOURS[1])
-        image = axis.imshow(counts, origin="lower", norm=LogNorm(1, most), cmap="cividis", aspect="equal")
-        axis.set_xticks(range(len(drains)), [f"{v:g}" for v in drains], fontsize=6)
-        axis.set_yticks(range(len(gates)), [f"{v:g}" for v in gates], fontsize=6)
-        axis.set(xlabel="drain voltage (V)", title=guess)
-        axis.grid(False)
-    axes[0, 0].set_ylabel("gate voltage (V)")
-    if image is not None:
-        bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[1, 2, 3, 5, 10, 20])
-        bar.ax.set_yticklabels(["1", "2", "3", "5", "10", "20"])
     return figure
 
 

@@ -184,7 +184,7 @@ class _Window:
         return EnergyPoints(panels.mode, energy, kronrod * slope, gauss * slope)
 
     def _panels(self, points: EnergyPoints, whole: bool = False) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """Abs(Kronrod − Gauss) of the charge (P,), flux and its difference (P,), and, if `whole`, the density matrix."""
+        """Abs(Kronrod − Gauss) of the charge (P,), flux and its difference (P,); if `whole`, the density matrix too."""
         energies = points.energy.reshape(-1)
         source, drain = self.contacts.occupation(energies)
         excess = drain - source if self.left_is_reference else source - drain

@@ -1,0 +1,96 @@
+"""A sample of the stored results of the book, computed anew: what a page reads is what the code does."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlnegf
+from mlnegf.scf.equations import Equations
+from mlnegf.scf.problem import Problem
+from mlnegf.warmstart.comparison import Trial, read
+from mlnegf.warmstart.design import Design
+
+RESULTS = Path(__file__).parent.parent / "book" / "results"
+
+
+RESULTS = Path(__file__).parent.parent / "book" / "results"
+GUESSES = {"semiclassical": "semiclassical", "learned": mlnegf.LearnedGuess.pretrained()}
+
+
+@pytest.fixture(scope="module")
+def devices() -> dict[str, mlnegf.Device]:
+    """Devices of the design, by the label that stored runs carry; no two of one label."""
+    plans = Design.read("nanosheets").plans
+    named = [(f"{d.thickness:g}×{d.width:g} nm, {d.gate_length:g} nm gate", d) for d in (p.device for p in plans)]
+    once = {name for name, count in Counter(name for name, _ in named).items() if count == 1}
+    return {name: device for name, device in named if name in once}
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_result_names_its_origin(path: Path) -> None:
+    found = json.loads(path.read_text())
+    for part in found.values() if path.stem == "costs" else [found]:
+        assert part["command"].startswith(("mlnegf ", "python benchmarks/", "benchmarks/"))
+        assert part["version"]
+
+
+def sample(name: str, count: int) -> list[Trial]:
+    """Draw stored runs of a comparison, none of them long."""
+    short = [run for run in read(RESULTS / f"{name}.json") if run.outcome == "right" and run.charge_evaluations <= 4]
+    picked = np.random.default_rng(7).permutation(len(short))
+    runs = [short[k] for k in picked if short[k].guess in GUESSES]
+    return runs[:count]
+
+
+@pytest.mark.parametrize(
+    ("name", "run"), [(name, run) for name in ("unseen", "outside", "known", "precise") for run in sample(name, 4)]
+)
+def test_a_run_of_the_comparison_comes_out_again(name: str, run: Trial, devices: dict[str, mlnegf.Device]) -> None:
+    again = mlnegf.solve(
+        devices[run.device], run.gate, run.drain, GUESSES[run.guess], run.scheme, tolerance=run.tolerance
+    )
+    assert again.converged
+    assert abs(again.negf_solves - run.charge_evaluations) <= 1
+    assert again.current == pytest.approx(run.current, rel=1e-3), name
+    assert again.guess_used != run.fallback
+
+
+@pytest.mark.parametrize("guess", ["extrapolated", "learned"])
+def test_a_row_of_the_whole_map_comes_out_again(guess: str, devices: dict[str, mlnegf.Device]) -> None:
+    whole = json.loads((RESULTS / "sweep.json").read_text())
+    gates, drains = whole["gates"], whole["drains"]
+    row = whole["rows"][0]
+    counts = np.array(row["sweeps"][guess]["solves"]).reshape(len(gates), len(drains))
+    again = mlnegf.sweep(devices[row["device"]], gates[:4], drains[:2], guess=guess)
+    assert bool(again.converged.all())
+    assert abs(again.charge_evaluations.values - counts[:4, :2]).max() <= 1
+
+
+def test_the_classical_ladder_comes_out_again(devices: dict[str, mlnegf.Device]) -> None:
+    rows = json.loads((RESULTS / "ladder.json").read_text())["rows"]
+    short = [row for row in rows if row["right"] and row["charge_evaluations"] <= 9]
+    for scheme in ("gummel", "anderson", "newton"):
+        for row in [row for row in short if row["scheme"] == scheme][:2]:
+            again = mlnegf.solve(
+                devices[row["device"]], row["gate"], row["drain"], "semiclassical", scheme, corrected=row["corrected"]
+            )
+            assert abs(again.negf_solves - row["charge_evaluations"]) <= 1
+
+
+def test_corrections_and_their_bounds_come_out_again() -> None:
+    """At the semiclassical start of a few random devices: the correction, and what is said of its error."""
+    first: dict[tuple[int, int], dict[str, Any]] = {}
+    for line in (RESULTS / "corrected.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        first.setdefault((row["seed"], row["index"]), row)
+    for row in list(first.values())[:4]:
+        equations = Equations.of(mlnegf.Device.from_dict(row["device"]), tolerance=2e-6)
+        problem = Problem.of(equations, row["gate"], row["drain"])
+        point = problem.evaluate(problem.semiclassical())
+        assert point.correct(1e-3).size == pytest.approx(row["step"], rel=0.02)
+        # The bound has gained a small part since the rows were stored.
+        assert 0.98 < point.errors(corrected=True).potential / row["estimate"] < 1.3
