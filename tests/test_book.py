@@ -118,3 +118,13 @@ def test_every_control_has_a_caption(page: Path) -> None:
 
 def test_the_numbers_of_every_page_are_on_record() -> None:
     assert {path.stem for path in (Path(__file__).parent / "printed").iterdir()} == {page.stem for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_folds_jupyterlab_folds_too(page: Path) -> None:
+    answering = False
+    for cell in json.loads(page.read_text())["cells"]:
+        source, about = "".join(cell["source"]), cell["metadata"]
+        if "hide-input" in about.get("tags", []) or (answering and "{exercise}" not in source):
+            assert about.get("jupyter", {}).get("source_hidden"), source[:200]
+        answering = "{solution-end}" not in source and (answering or "{solution-start}" in source)
