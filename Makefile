@@ -62,7 +62,7 @@ accept: install  ## run the notebooks and put the numbers they print on record i
 	touch $(RUN)
 
 look: book  ## open every built page in Chromium, without a network, and leave pictures in _build/screenshots
-	$(BIN)/python -m pytest tests/browser
+	timeout 900 $(BIN)/python -m pytest tests/browser
 
 lab: install  ## open the book in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=book
