@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PAGES = $(BIN)/python -m pytest book/*.ipynb -p tests.pages --nbval-lax --nbval-current-env \
 	--nbval-cell-timeout=1200 -n 2 --dist loadscope
 CODE = $(shell find mlnegf book/*.ipynb book/results -type f -not -name '*.pyc')
-TEXT = $(wildcard book/*.md book/*.bib book/_static/* book/_ext/*) CHANGELOG.md _config.yml _toc.yml
+TEXT = $(wildcard book/*.md book/*.bib book/_static/* book/_ext/* book/images/*) CHANGELOG.md _config.yml _toc.yml
 
 # Two processes with one thread each beat two that fight over the cores.
 test book book-fast accept data data-full benchmark reproduce: export OMP_NUM_THREADS := 1

@@ -254,7 +254,7 @@ def equilibrium(system: System, level: float, kT: float, bottom: float, toleranc
 
 
 def _on_path(system: System, points: EnergyPoints, level: float, kT: float) -> tuple[Tensor, Tensor]:
-    """Kronrod's density matrix of each panel (P, sites, block, block), and the largest abs(Kronrod − Gauss) of a site."""
+    """Kronrod's density matrix of each panel (P, sites, block, block), and the largest abs(Kronrod − Gauss)."""
     blocks = green_blocks(points.energy.reshape(-1), system).reshape(*points.energy.shape, *system.diagonal.shape)
     filled = fermi(points.energy, level, kT)
     found = torch.einsum("pq,pqxmn->pxmn", filled * points.weight, blocks)

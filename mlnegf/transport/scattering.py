@@ -48,7 +48,8 @@ class ScatteringStates:
     Attributes
     ----------
     from_left, from_right : complex Tensor, (Q, sites, block, p)
-        ψ = G W of each open mode; its squares are a local density of states times 2π. Columns beyond the open modes are zero.
+        ψ = G W of each open mode; its squares are a local density of states times 2π. Beyond the open
+        modes columns are zero.
     left, right : SelfEnergy
     system : System
     """

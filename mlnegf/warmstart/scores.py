@@ -3,11 +3,20 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from mlnegf.warmstart.comparison import OUTCOMES, WORK, Trial
+
+TITLES: Final = {
+    "charge_evaluations": "NEGF solves",
+    "linearised_applications": "products",
+    "chain_passes": "passes",
+    "poisson_solves": "Poisson solves",
+    "seconds": "seconds",
+}
+"""Each kind of work as readers know it, by its name in `WORK`."""
 
 
 def summarise(trials: Iterable[Trial]) -> list[dict[str, Any]]:
@@ -40,23 +49,18 @@ def summarise(trials: Iterable[Trial]) -> list[dict[str, Any]]:
 def table(trials: Sequence[Trial], guesses: Sequence[str], schemes: Sequence[str]) -> list[dict[str, object]]:
     """Lay trials out for readers: a row for each scheme and guess that met every case.
 
-    Counts of outcomes, and the median of each kind of work with its 95th percentile in brackets.
+    Counts of outcomes that occurred, and the median of each kind of work with its 95th percentile in brackets.
     """
     cases = {(trial.device, trial.gate, trial.drain) for trial in trials}
     rows = {(row["scheme"], row["guess"]): row for row in summarise(trials) if row["runs"] == len(cases)}
-    columns = {
-        "charge_evaluations": ("NEGF solves", 0),
-        "linearised_applications": ("products", 0),
-        "chain_passes": ("chain passes", 0),
-        "poisson_solves": ("Poisson solves", 0),
-        "seconds": ("seconds", 1),
-    }
+    met = [name for name in OUTCOMES[1:] if name != "no reference" and any(row[name] for row in rows.values())]
     result = []
     for scheme, guess in product(schemes, guesses):
         if row := rows.get((scheme, guess)):
             line: dict[str, object] = {"scheme": scheme, "guess": guess, "right": f"{row['right']} of {row['runs']}"}
-            line |= {name: row[name] for name in OUTCOMES if name not in ("right", "no reference")}
-            for name, (title, digits) in columns.items():
+            line |= {name: row[name] for name in met}
+            for name, title in TITLES.items():
+                digits = 1 if name == "seconds" else 0
                 line[title] = f"{row[name]:.{digits}f} ({row[name + '_95']:.{digits}f})".replace("inf", "∞")
             result.append(line)
     return result

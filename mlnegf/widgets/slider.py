@@ -30,7 +30,7 @@ def slider(name: str, least: int, most: int, value: int, shown: str, script: str
         '<label style="display:flex;flex-wrap:wrap;gap:.1em .6em;align-items:center;justify-content:center">'
         f'<span style="white-space:nowrap">{subscripts(name)} =</span>'
         f'<input type="range" min="{least}" max="{most}" step="1" value="{value}" autocomplete="off" '
-        f'data-lm-suppress-shortcuts="true" style="flex:0 1 18em;min-width:6em" aria-label="{escape(name)}" '
+        f'data-lm-suppress-shortcuts="true" style="flex:1 1 6em;max-width:18em" aria-label="{escape(name)}" '
         f'aria-valuetext="{escape(shown)}" {data} oninput="{script}">'
         f'<output style="min-width:4.5em;text-align:left;white-space:nowrap">{escape(shown)}</output></label>'
     )
