@@ -8,7 +8,7 @@ nbval runs each page as a test. This plugin (`-p tests.pages`) keeps what the ce
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _ = get_cache(CACHE).db  # made once, before two workers would
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: Any) -> Iterator[None]:
-    report = (yield).get_result()  # type: ignore[misc]
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any) -> Generator[None, Any, Any]:
+    report = yield
     if report.failed and hasattr(item, "cell"):
         item.parent.failed = True
+    return report
 
 
 def pytest_runtest_setup(item: Any) -> None:
@@ -50,8 +51,10 @@ def pytest_runtest_setup(item: Any) -> None:
         item.parent.started = time.monotonic()
 
 
-def pytest_runtest_teardown(item: Any, nextitem: Any) -> None:
-    """Keep the outputs of each cell; after the last one of a page, the page."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: Any, nextitem: Any) -> Iterator[None]:
+    """Keep the outputs of each cell; after the last one of a page, and its kernel's end, the page."""
+    yield
     if not hasattr(item, "cell"):
         return
     item.cell.outputs, item.cell.execution_count = list(shown(item)), item.cell_num + 1

@@ -128,3 +128,12 @@ def test_what_a_page_folds_jupyterlab_folds_too(page: Path) -> None:
         if "hide-input" in about.get("tags", []) or (answering and "{exercise}" not in source):
             assert about.get("jupyter", {}).get("source_hidden"), source[:200]
         answering = "{solution-end}" not in source and (answering or "{solution-start}" in source)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_cell_with_a_figure_shows_nothing_else(page: Path) -> None:
+    for about, source in cells(page, "code"):
+        if "mystnb" in about:
+            assert not re.search(r"^(?:Table|facts)\(", source, re.MULTILINE), (
+                "a figure's name would be given twice"
+            )
