@@ -134,6 +134,4 @@ def test_what_a_page_folds_jupyterlab_folds_too(page: Path) -> None:
 def test_a_cell_with_a_figure_shows_nothing_else(page: Path) -> None:
     for about, source in cells(page, "code"):
         if "mystnb" in about:
-            assert not re.search(r"^(?:Table|facts)\(", source, re.MULTILINE), (
-                "a figure's name would be given twice"
-            )
+            assert not re.search(r"^(?:Table|facts)\(", source, re.MULTILINE), "a figure's name would be given twice"

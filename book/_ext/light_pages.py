@@ -1,5 +1,10 @@
-"""Leave out of the built book what no page needs: most of MathJax, maps of scripts, and a kernel from elsewhere."""
+"""Leave out of the built book what no page needs: most of MathJax, maps of scripts, a kernel from elsewhere.
 
+And read docstrings as they are written.
+"""
+
+import itertools
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -40,8 +45,28 @@ def without_thebe(_app: Any, _name: str, _template: str, context: dict[str, Any]
     ]
 
 
+def one_by_one(_app: Any, _what: str, _name: str, _thing: Any, _options: Any, lines: list[str]) -> None:
+    """Give attributes that share a description one each: Sphinx takes `gate, drain : float` for one name and a type."""
+    result: list[str] = []
+    inside = False
+    for k, line in enumerate(lines):
+        if line and set(line) == {"-"}:
+            inside = lines[k - 1] == "Attributes"
+        shared = re.fullmatch(r"(\w+(?:, \w+)+) : (.*)", line) if inside else None
+        if shared is None:
+            result.append(line)
+            continue
+        rest = list(itertools.takewhile(lambda text: text.startswith(" ") or not text, lines[k + 1 :]))
+        *others, last = shared[1].split(", ")
+        for name in others:
+            result += [f"{name} : {shared[2]}", *rest]
+        result.append(f"{last} : {shared[2]}")
+    lines[:] = result
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Come after whoever adds."""
     app.connect("build-finished", leave_out, priority=900)
     app.connect("html-page-context", without_thebe, priority=900)
+    app.connect("autodoc-process-docstring", one_by_one, priority=100)  # before napoleon reads it
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,7 +27,7 @@ REACH: Final = 1.0
 MARGIN: Final = 2.0
 """How much the error bound takes the second order for: what comes after it is of the third."""
 SHAPES: Final = 0.08
-"""Part of ‖δ‖²/kT added for the shapes of subbands, which the second order holds fixed."""
+"""Part of ‖δ‖²/kT added for the shapes of subbands, which the second order knows to first order only."""
 SHAPES_OF_CURRENT: Final = 1e-3
 """The same of the current, relative: part of ‖δ‖/kT."""
 
@@ -255,8 +255,8 @@ class Point:
         """Estimate the errors of this point, or of the point with its tightest correction.
 
         Of the point itself: ‖δ‖ + 1.2 ‖δ‖²/kT. With its correction: twice ‖ε‖, the second order, plus a little for the
-        shapes of subbands, which it holds fixed. To both is added what the Krylov solvers and the basis left, and what
-        the response of coupled modes misses.
+        shapes of subbands, which it knows to first order. To both is added what the Krylov solvers and the basis left,
+        and what the response of coupled modes misses.
         """
         correction = self.correct(ROUGH)
         basis, moved = self.left_out
