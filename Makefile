@@ -65,7 +65,7 @@ look: book  ## open every built page in Chromium, without a network, and leave p
 	timeout 900 $(BIN)/python -m pytest tests/browser
 
 lab: install  ## open the book in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=book
+	$(BIN)/jupyter lab --notebook-dir=book --LabApp.default_url=/lab/tree/index.ipynb
 
 data: install  ## generate the reduced data set (half a minute)
 	$(BIN)/mlnegf generate --design reduced --output data/reduced
