@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "_build" / ".jupyter_cache"
 PRINTED = Path(__file__).parent / "printed"
 VARIES = "varies"
-"""Tag of a cell whose numbers belong to the machine: seconds, rounding, what a short training reaches."""
+"""Tag of a cell whose numbers belong to the machine: seconds, short trainings, iterations that wander."""
 NUMBER = re.compile(r"(?<![\w.])[+−-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
 RELATIVE = 0.02
 """Two machines may differ by that much, and by one in the last digit that is printed."""
