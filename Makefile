@@ -70,7 +70,7 @@ lab: install  ## open the book in JupyterLab
 data: install  ## generate the reduced data set (half a minute)
 	$(BIN)/mlnegf generate --design reduced --output data/reduced
 
-data-full: install  ## generate the data of the shipped weights (two to three hours on two cores; resumes where it stopped)
+data-full: install  ## generate the data of the shipped weights (two to three core hours; resumes where it stopped)
 	$(BIN)/mlnegf generate --design nanosheets --output data/nanosheets
 
 train: install  ## train the networks on DATA (default data/reduced)
@@ -80,11 +80,11 @@ benchmark: install  ## compare guesses and schemes on held-out cases, and time t
 	$(BIN)/mlnegf benchmark --data '$(DATA)' --weights data/weights/start.safetensors --output data/benchmark.json --figure data/benchmark.png
 	$(BIN)/python benchmarks/solve.py
 
-reproduce: data-full  ## from nothing to the shipped weights and what they are worth (five hours on two cores; resumes where it stopped)
+reproduce: data-full  ## from nothing to the shipped weights and what they are worth (hours; resumes where it stopped)
 	$(BIN)/mlnegf train --data data/nanosheets --output data/weights --epochs 40 --learning-rate 1.5e-3 --voters 3
 	$(BIN)/mlnegf benchmark --data data/nanosheets --weights data/weights/start.safetensors --output data/unseen.json --figure data/unseen.png --guesses semiclassical,previous,learned --schemes auto,newton --parts unseen_device,outside
 
-trials: install  ## time the solver and try it on 300 random devices (two hours; resumes where it stopped)
+trials: install  ## time the solver and try it on 300 random devices (hours; resumes where it stopped)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/robustness.py --output data/robustness.jsonl
 

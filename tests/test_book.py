@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from scipy.constants import e, hbar
+
+from mlnegf.scf.point import SHAPES
+from mlnegf.transport.chains import hopping_energy
+from mlnegf.units import CONDUCTANCE_QUANTUM
 
 BOOK = Path(__file__).parent.parent / "book"
 PAGES = sorted(BOOK.glob("*.ipynb"))
@@ -135,3 +141,15 @@ def test_a_cell_with_a_figure_shows_nothing_else(page: Path) -> None:
     for about, source in cells(page, "code"):
         if "mystnb" in about:
             assert not re.search(r"^(?:Table|facts)\(", source, re.MULTILINE), "a figure's name would be given twice"
+
+
+def test_the_numbers_of_the_theory_pages() -> None:
+    """Chapters 1 and 3 run no code; what they say in numbers follows here."""
+    text = (BOOK / "01_one_site.md").read_text()
+    hopping = float(hopping_energy(0.19, 0.25))
+    gamma = 2 * hopping * np.sin(np.arccos(1 - 0.1 / (2 * hopping)))
+    assert f"$t = {hopping:.2f}$ eV" in text
+    assert f"$\\Gamma = {gamma:.2f}$ eV" in text
+    assert f"$\\hbar/\\Gamma = {hbar / e * 1e15 / gamma:.1f}$ fs" in text
+    assert f"{1e6 * CONDUCTANCE_QUANTUM:.2f}" in text
+    assert f"{SHAPES} " in (BOOK / "03_equations.md").read_text().replace("\\,", " ")

@@ -112,3 +112,20 @@ def test_what_is_said_of_devices_outside_the_training_is_what_was_stored() -> No
 def test_the_comparison_is_of_the_weights_that_are_shipped(name: str) -> None:
     about = json.loads((RESULTS / f"{name}.json").read_text())
     assert about["weights"] == LearnedGuess.pretrained().fingerprint
+
+
+def test_what_is_said_of_time_is_stored() -> None:
+    text = " ".join(README.read_text().split())
+    costs = json.loads((RESULTS / "costs.json").read_text())
+    assert 2 < (costs["data"]["core_seconds"] + costs["references"]["core_seconds"]) / 3600 < 3
+    assert "two to three core hours" in text
+    assert round(costs["training"]["core_seconds"] / 60, -1) == 20
+    assert "twenty core minutes" in text
+    spent = {name: round(seconds / 60) for name, seconds in costs["checks"]["seconds"].items()}
+    assert f"took {spent['all']} minutes in a fresh clone, install included: {spent['tests']} for the tests," in text
+    assert f"{spent['pages']} to run the pages, {spent['browser']} in the browser" in text
+
+
+def test_a_pass_costs_about_a_quarter_of_a_solve() -> None:
+    assert 0.2 < json.loads((RESULTS / "passes.json").read_text())["pass over solve, median"] < 0.3
+    assert "about a quarter of a NEGF solve" in " ".join(README.read_text().split())

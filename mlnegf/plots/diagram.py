@@ -8,7 +8,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from mlnegf.plots.style import COLOURS, panels, styled
 
 FILLS = {"given": "#e8eef2", "learned": "#cfe3d6", "physics": "#f6e3c5", "said": "#f3d3d7"}
-"""What a box is, and its colour; the word stands in the box too."""
+"""What a box is, and its colour; the figure's caption says which is which."""
 
 
 @styled()

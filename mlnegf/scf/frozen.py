@@ -3,8 +3,8 @@
 In φ + x the levels and shapes of the subbands of φ follow x to first order; the chains are solved at these levels, on
 the energies of φ, without expansion (`Charge.respond_frozen`). What is not linear in a transistor is mostly in the
 chains, a resonance that rises through a Fermi level above all; where the response is soft, an expansion in x holds over
-a millivolt, and these equations over a kT or more. A pass of the chains costs, with its linear solve, about a fifth of
-a NEGF solve with its correction.
+a millivolt, and these equations over a kT or more. A pass of the chains costs, with its linear solve, about a quarter
+of a NEGF solve with its correction (`benchmarks/passes.py`).
 """
 
 from typing import Final
