@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mlnegf.widgets import Explorer, FrameGrid, FrameSlider, Table, Turntable, facts
+from mlnegf.widgets.turntable import Box
 
 PNG = [bytes([0x89, *b"PNG", i]) for i in range(6)]
 
@@ -154,7 +155,10 @@ def test_facts_have_no_head():
 
 
 def test_turntable_stands_slices_along_the_axis_and_needs_nothing():
-    page = Turntable([(1.0, PNG[0]), (9.0, PNG[1])], (10.0, 3.0, 6.0), caption="a <body>", pixels=10.0)._repr_html_()
+    boxes = [Box(3.0, 7.0, 5.0, 8.0, "#333333", "<gate>")]
+    slices = [(1.0, PNG[0]), (9.0, PNG[1])]
+    page = Turntable(slices, (10.0, 3.0, 6.0), boxes, caption="a <body>", pixels=10.0)._repr_html_()
+    assert page.count('title="&lt;gate&gt;"') == 4
     assert re.findall(r"translateX\(calc\(var\(--nm\)\*(-?[\d.]+)\)\) rotateY\(90deg\)", page) == ["-4.000", "4.000"]
     assert page.count('type="range"') == 2
     assert 'data-view="35,20"' in page

@@ -74,11 +74,11 @@ class Turntable:
         self.slices, self.size, self.boxes, self.caption = list(slices), size, list(boxes), caption
         self.view, self.pixels = (turn, tilt), pixels
 
-    def _place(self, wide: float, high: float, transform: str, inside: str, style: str = "") -> str:
-        """Return an element centred on the axis, then moved."""
+    def _place(self, wide: float, high: float, transform: str, inside: str, style: str = "", name: str = "") -> str:
+        """Return an element centred on the axis, then moved; its name shows where the pointer rests."""
         return (
-            f'<div style="position:absolute;left:{_nm(-wide / 2)};top:{_nm(-high / 2)};width:{_nm(wide)};'
-            f'height:{_nm(high)};transform:{transform};{style}">{inside}</div>'
+            f'<div title="{escape(name)}" style="position:absolute;left:{_nm(-wide / 2)};top:{_nm(-high / 2)};'
+            f'width:{_nm(wide)};height:{_nm(high)};transform:{transform};{style}">{inside}</div>'
         )
 
     def _slice(self, place: float, png: bytes) -> str:
@@ -100,6 +100,7 @@ class Turntable:
                 f"translateX({_nm(middle)}) {turned} translateZ({_nm(sides[apart] / 2)})",
                 "",
                 look,
+                box.name,
             )
             for turned, apart, across, up in _FACES
         )
