@@ -17,17 +17,18 @@ Item = TypeVar("Item")
 SHARES = 0.25, 0.5, 0.75, 0.95
 
 
-def arguments(about: str, **counts: int) -> argparse.Namespace:
-    """Read ``--data``, ``--output`` and whole numbers with these defaults, and use one thread.
+def arguments(about: str, files: Sequence[str] = ("data", "output"), **counts: int) -> argparse.Namespace:
+    """Read ``--data``, ``--output`` (or other `files`) and whole numbers with these defaults, and use one thread.
 
     Parameters
     ----------
     about : str
         The script's docstring.
+    files : sequence of str
     **counts
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "output"):
+    for name in files:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{default} unless given")
