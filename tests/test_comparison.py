@@ -131,7 +131,9 @@ def test_an_unknown_name_is_refused(
     assert submitted == []
 
 
-@pytest.mark.parametrize("content", ["", "torn {", "[]", "[" * 100_000, '{"runs": [{"split": "unseen_bias"}]}', '{"version": "0"}'])
+@pytest.mark.parametrize(
+    "content", ["", "torn {", "[]", "[" * 100_000, '{"runs": [{"split": "unseen_bias"}]}', '{"version": "0"}']
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "runs.json"
     path.write_text(content)

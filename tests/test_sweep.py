@@ -13,11 +13,11 @@ from made_up import design_of_holes
 import mlnegf
 from mlnegf import Device, Solution, solve
 from mlnegf.nanosheet.poisson import Poisson
+from mlnegf.scf.biases import neighbours
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem, Work
-from mlnegf.scf.biases import neighbours
 from mlnegf.scf.sweep import continuation
 from mlnegf.warmstart.dataset import cases
 from mlnegf.warmstart.generation import generate

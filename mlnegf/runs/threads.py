@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _lock = threading.Lock()
 _inside = 0
-_limited: list[object] = []
+_limits: list[Any] = []
 
 
 @contextmanager
@@ -19,16 +20,23 @@ def one_thread() -> Iterator[None]:
     it, and whoever leaves last restores what the first one found.
     """
     global _inside
-    found = ThreadpoolController()
+    libraries = ThreadpoolController()
     with _lock:
-        if _inside == 0:
-            _limited.append(found.select(user_api="blas").limit(limits=1))
         _inside += 1
+        if _inside == 1:
+            _take_over()
+            _limits.append(libraries.select(user_api="blas").limit(limits=1))
     try:
-        with found.select(user_api="openmp").limit(limits=1):
+        with libraries.select(user_api="openmp").limit(limits=1):
             yield
     finally:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                _limited.pop().restore_original_limits()  # type: ignore[attr-defined]
+                _take_over()
+                _limits.pop().restore_original_limits()
+
+
+def _take_over() -> None:
+    """Let this thread set what another has set: the library grants it to one at a time, and ignores all others."""
+    OpenBLASController.clear_controlling_thread(force=True)

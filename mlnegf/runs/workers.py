@@ -24,6 +24,8 @@ MEMORY: Final = 4.0
 """Of a worker, GiB, unless given, or unless the machine has less."""
 LOST: Final = 3
 """How many workers a task may lose before it is taken for their end."""
+ANSWERS: Final = 20.0
+"""Seconds that a scheduler is waited for."""
 AHEAD: Final = 4
 """Tasks a worker is sent before it asks: none waits for the next, and little is lost or recomputed."""
 
@@ -177,7 +179,9 @@ def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
-        "distributed.admin.log-length": 0,
+        # Pages about a run are nobody's but the caller's.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlnegf-", ignore_cleanup_errors=True))
@@ -188,7 +192,7 @@ def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
                 threads_per_worker=1,
                 memory_limit=f"{memory}GiB",
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 security=True,
                 local_directory=folder,
                 silence_logs=logging.CRITICAL,
@@ -205,7 +209,7 @@ def _joined(workers: Workers) -> Iterator[tuple[Any, str]]:
 
     address = workers.scheduler
     try:
-        client = Client(address, timeout="20s", set_as_default=False)
+        client = Client(address, timeout=ANSWERS, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(
             f"workers: scheduler = {address!r}: nobody answers ({error}); start one with `dask scheduler`, and workers "
