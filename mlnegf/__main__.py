@@ -216,10 +216,12 @@ def sweep(
 
 def _store_sweep(output: str, table: Any) -> None:
     """Write a table, the same bytes for the same answers; how long they took goes to a log beside it."""
+    from mlnegf.runs.netcdf import netcdf
+
     seconds = table["seconds"].to_series().to_dict()
     rows = [{"gate": gate, "drain": drain, "seconds": took} for (gate, drain), took in seconds.items()]
     write_whole(f"{output}.log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write_whole(output, bytes(table.drop_vars("seconds").to_netcdf(engine="h5netcdf")))
+    write_whole(output, netcdf(table.drop_vars("seconds")))
 
 
 @main.command()

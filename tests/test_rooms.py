@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
     "_options": BASE | {"learning", "nanosheet", "scf", "warmstart"},
-    "__main__": BASE | {"_options", "learning", "nanosheet", "scf", "warmstart", "plots"},
+    "__main__": BASE | {"_options", "learning", "nanosheet", "runs", "scf", "warmstart", "plots"},
 }
 
 

@@ -7,10 +7,11 @@ another. Whatever ends the caller ends the workers of its own cluster, busy or n
 
 import logging
 import os
+import signal
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -78,8 +79,7 @@ class Workers:
         if self.scheduler is None and count <= 1:
             yield Tasks()
             return
-        with ExitStack() as stack:
-            client, words = stack.enter_context(_cluster(self, count) if self.scheduler is None else _joined(self))
+        with _quiet(), _cluster(self, count) if self.scheduler is None else _joined(self) as (client, words):
             yield _ClusterTasks(client, words)
 
 
@@ -167,10 +167,24 @@ def _result(future: Any) -> Any:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of what is no news: a worker or a scheduler that is lost is a new worker, or an error with advice."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application", "asyncio")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
 def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
     """Start a cluster on this machine, which nobody else can reach: on the loopback, with keys made for it alone."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     memory = workers.memory or min(MEMORY, psutil.virtual_memory().total / 2**30 / count)
     settings = {
@@ -183,23 +197,51 @@ def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlnegf-", ignore_cleanup_errors=True))
-        stack.enter_context(dask.config.set(settings))
-        cluster = stack.enter_context(
-            LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                memory_limit=f"{memory}GiB",
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                security=True,
-                local_directory=folder,
-                silence_logs=logging.CRITICAL,
-            )
+    with (
+        tempfile.TemporaryDirectory(prefix="mlnegf-", ignore_cleanup_errors=True) as folder,
+        dask.config.set(settings),
+    ):
+        cluster = _started(
+            n_workers=count,
+            threads_per_worker=1,
+            memory_limit=f"{memory}GiB",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            security=True,
+            local_directory=folder,
+            silence_logs=logging.CRITICAL,
         )
-        client = stack.enter_context(Client(cluster, set_as_default=False))
-        yield client, f"{count} workers on this machine, one thread and {memory:.3g} GiB each"
+        client = Client(cluster, set_as_default=False)
+        idle = False
+        try:
+            yield client, f"{count} workers on this machine, one thread and {memory:.3g} GiB each"
+            idle = True
+        finally:
+            if not idle:
+                _kill(cluster)
+            # What is said now, of workers that have gone already, is of no use to anybody.
+            with suppress(Exception):
+                client.close()
+            with suppress(Exception):
+                cluster.close()
+
+
+def _started(**options: Any) -> Any:
+    """Start a cluster; again, if a worker is lost before it is one."""
+    from distributed import LocalCluster
+
+    for _ in range(LOST):
+        with suppress(RuntimeError):
+            return LocalCluster(**options)
+    raise RunError(f"no worker could be started in {LOST} attempts; is its memory too small (--memory)?")
+
+
+def _kill(cluster: Any) -> None:
+    """End the workers of a cluster at once, instead of asking them to finish."""
+    for nanny in list(cluster.workers.values()):
+        nanny.auto_restart = False
+        with suppress(ProcessLookupError, TypeError):
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from functools import lru_cache
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from tqdm import tqdm
@@ -25,15 +25,20 @@ from mlnegf.scf.biases import Place, follow, line_to, neighbours, solve_or_say_w
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Solved
 from mlnegf.scf.loop import Outcome
+from mlnegf.scf.problem import Work
 from mlnegf.scf.solve import Solution
 
-SUFFIX = ".npy"
+SUFFIX: Final = ".npy"
+
+
+VALUES: Final = ("current", "converged", "status", "guess_used", "error_estimate", "current_error")
+COLUMNS: Final = (*VALUES, "outcome", *vars(Work()), "warnings")
+"""What a table says of a bias, in this order."""
 
 
 def row_of(solution: Solution) -> dict[str, Any]:
     """Return what a table says of a solution, as numbers and words."""
-    names = ("current", "converged", "status", "guess_used", "error_estimate", "current_error")
-    row = {name: plain(getattr(solution, name)) for name in names}
+    row = {name: plain(getattr(solution, name)) for name in VALUES}
     return row | {"outcome": solution.outcome.name, **vars(solution.work), "warnings": "; ".join(solution.warnings)}
 
 

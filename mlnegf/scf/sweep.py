@@ -13,7 +13,7 @@ import xarray
 from mlnegf._common import __version__, require
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.workers import Workers
-from mlnegf.scf.bias_grid import Grid, kept, solved_grid
+from mlnegf.scf.bias_grid import COLUMNS, Grid, kept, solved_grid
 from mlnegf.scf.biases import Place, follow, line_to, to_start_from
 from mlnegf.scf.equations import Equations, voltage
 from mlnegf.scf.guesses import GivenPotential, PreviousBias, Solved, as_guess, start_of
@@ -160,7 +160,7 @@ def tabulate(rows: Sequence[Mapping[str, Any]], gates: Sequence[float], drains: 
     """Lay what `row_of` says of solutions, drain by drain, out as a labelled dataset."""
     data = {
         name: (("drain", "gate"), np.reshape([row[name] for row in rows], (len(drains), len(gates))))
-        for name in rows[0]
+        for name in COLUMNS
     }
     table = xarray.Dataset(data, coords={"gate": list(gates), "drain": list(drains)})
     units = {"current": "A", "error_estimate": "V", "gate": "V", "drain": "V", "seconds": "s"}

@@ -22,6 +22,7 @@ from mlnegf._common import Floats, __version__
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.runs.folder import Entry, content_of, entries_of
+from mlnegf.runs.netcdf import netcdf
 from mlnegf.scf.equations import Equations, voltage
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.loop import Outcome
@@ -143,8 +144,7 @@ def device_file(solutions: Sequence[Solution], part: str, **about: Any) -> bytes
         **about,
     }
     table = xarray.Dataset(fields, coords=coordinates | _axes(device), attrs=attributes)
-    # In memory: a file library that meets a full disk may end the process.
-    return bytes(table.to_netcdf(engine="h5netcdf", encoding=encoding))
+    return netcdf(table, encoding)
 
 
 def _axes(device: Device) -> dict[str, Floats]:
