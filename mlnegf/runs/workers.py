@@ -25,6 +25,7 @@ MEMORY: Final = 4.0
 """Of a worker, GiB, unless given, or unless the machine has less."""
 LOST: Final = 3
 """How many workers a task may lose before it is taken for their end."""
+LOGGERS: Final = ("distributed", "tornado.application", "asyncio")
 ANSWERS: Final = 20.0
 """Seconds that a scheduler is waited for."""
 AHEAD: Final = 4
@@ -169,7 +170,7 @@ def _result(future: Any) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Say nothing of what is no news: a worker or a scheduler that is lost is a new worker, or an error with advice."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado.application", "asyncio")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
@@ -193,7 +194,9 @@ def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
-        # Pages about a run are nobody's but the caller's.
+        # News, profiles and pages about a run have no reader.
+        "logging": dict.fromkeys(LOGGERS, "critical"),
+        "distributed.worker.profile.enabled": False,
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }

@@ -123,10 +123,6 @@ def device_file(solutions: Sequence[Solution], part: str, **about: Any) -> bytes
     fields: dict[str, Any] = {
         name: (dims, np.array(values[name], dtype=np.float32), {"units": unit}) for name, (dims, unit) in FIELDS.items()
     }
-    encoding = {
-        name: {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": (1, *images.shape[1:])}
-        for name, (_, images, _) in fields.items()
-    }
     for name, unit in NUMBERS.items():
         fields[name] = ("bias", [getattr(s, name) for s in solutions], {"units": unit})
     fields["warnings"] = ("bias", ["; ".join(s.warnings) for s in solutions])
@@ -144,7 +140,7 @@ def device_file(solutions: Sequence[Solution], part: str, **about: Any) -> bytes
         **about,
     }
     table = xarray.Dataset(fields, coords=coordinates | _axes(device), attrs=attributes)
-    return netcdf(table, encoding)
+    return netcdf(table, compressed=FIELDS)
 
 
 def _axes(device: Device) -> dict[str, Floats]:
