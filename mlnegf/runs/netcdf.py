@@ -14,8 +14,8 @@ LEVEL = 4
 def netcdf(table: xarray.Dataset, compressed: Collection[str] = ()) -> bytes:
     """Return a table as a netCDF-4 file.
 
-    HDF5 gives a part its place in the file when it writes it, and writes it when its last user lets go of it: at a moment
-    of chance, where a collector or a profiler of Python looks on. Here each part is written as soon as it is complete.
+    HDF5 gives a part its place in the file when it writes it, and writes it when its last user lets go of it: at a
+    moment of chance, where a collector or a profiler of Python looks on. Here each is written when it is complete.
 
     Parameters
     ----------

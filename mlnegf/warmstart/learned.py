@@ -7,6 +7,7 @@ the semiclassical start is taken instead and the solution says so.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,9 +17,10 @@ from typing import Final
 import numpy as np
 import torch
 
-from mlnegf._common import Floats, Ints
+from mlnegf._common import Floats, Ints, require
+from mlnegf.learning.networks.network import ranges_of
 from mlnegf.learning.networks.separable import SeparableNetwork
-from mlnegf.learning.weights import Location, fingerprint, read_tensors, write_tensors
+from mlnegf.learning.weights import Location, filled, fingerprint, read_tensors, write_tensors
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Poisson
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
@@ -86,16 +88,22 @@ class LearnedGuess(Guess, name="learned"):
     def load(cls, path: Location) -> "LearnedGuess":
         """Load weights that `mlnegf train` wrote; ValueError for any other file."""
         tensors, metadata = read_tensors(path, KIND)
-        try:
-            models = []
-            for index in range(int(metadata["models"])):
-                model = SeparableNetwork(**json.loads(metadata["config"]))
-                own = f"{index}."
-                model.load_state_dict({k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)})
-                models.append(model.eval())
-        except (TypeError, KeyError, RuntimeError) as error:
-            raise ValueError(f"{path}: weights do not fit their network ({error}); train it again.") from error
-        told = list(json.loads(metadata["ranges"]))
+        voters: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            number, _, own = name.partition(".")
+            voters.setdefault(number, {})[own] = tensor
+        count, numbers = metadata.get("models", ""), [str(number) for number in range(len(voters))]
+        if count != str(len(voters)) or sorted(voters) != sorted(numbers) or not voters:
+            raise ValueError(f"{path}: models = {count!r} with weights of {len(voters)}; train it again.")
+        models = [
+            filled(lambda: SeparableNetwork(**json.loads(metadata["config"])), voters[number], path)
+            for number in numbers
+        ]
+        told = list(ranges_of(metadata, path))
+        missing = sorted({"doubt", "filling", "trained_for"} - metadata.keys())
+        require(not missing, "card", sorted(metadata), f"one with {', '.join(missing)}", str(path))
+        doubt = metadata["doubt"]
+        require(bool(re.fullmatch(r"inf|[0-9.]+(e-?[0-9]+)?", doubt)), "doubt", doubt, "volts, 0 or more", str(path))
         if told != list(CONDITIONS):
             raise ValueError(
                 f"{path}: conditions = {told}, expected {list(CONDITIONS)}; train again with this version."

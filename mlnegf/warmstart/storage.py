@@ -245,11 +245,20 @@ def read_cases(path: Path, entry: Entry | None = None) -> list[Case]:
     with open_file(path, entry) as file:
         device = _device(path, file.attrs["device"])
         _require_sound(path, device, file)
+        _require_promised(path, device, file, entry or {})
         part, columns = file.attrs["part"], (file[name].values for name in ("gate", "drain", "outcome"))
         return [
             Case(path, device, float(gate), float(drain), part, outcome == Outcome.converged.name, index, entry or {})
             for index, (gate, drain, outcome) in enumerate(zip(*columns, strict=True))
         ]
+
+
+def _require_promised(path: Path, device: Device, file: xarray.Dataset, entry: Entry) -> None:
+    """Refuse a file of another device, part or bias than the manifest says."""
+    biases = [list(bias) for bias in zip(file["gate"].values.tolist(), file["drain"].values.tolist(), strict=True)]
+    found = {"device": json.loads(json.dumps(device.to_dict())), "part": file.attrs["part"], "biases": biases}
+    for name, value in found.items():
+        _require(entry.get(name, value) == value, path, name, "those of the manifest")
 
 
 def _require_sound(path: Path, device: Device, file: xarray.Dataset) -> None:

@@ -7,8 +7,8 @@ from typing import ClassVar, Final
 import torch
 from torch import nn
 
-from mlnegf._common import Variant, require
-from mlnegf.learning.weights import Location, read_tensors, write_tensors
+from mlnegf._common import Variant, is_finite, require
+from mlnegf.learning.weights import Location, filled, read_tensors, write_tensors
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -86,13 +86,17 @@ def load(path: Location, **usual: float) -> tuple[Network, dict[str, str]]:
         raise ValueError(
             f"{path}: network {name!r}, expected one of {sorted(NETWORKS)}; import the module that defines it first."
         )
+    model: Network = filled(lambda: NETWORKS[name](**{**usual, **json.loads(metadata["config"])}), tensors, path)
+    model.ranges = ranges_of(metadata, path)
+    return model, metadata
+
+
+def ranges_of(metadata: Mapping[str, str], path: Location) -> Ranges:
+    """Read the least and largest of every condition from a card."""
     try:
-        model = NETWORKS[name](**{**usual, **json.loads(metadata["config"])})
-        model.load_state_dict(tensors)
-        model.ranges = {key: (low, high) for key, (low, high) in json.loads(metadata["ranges"]).items()}
-    except (TypeError, KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path}: weights do not fit the network {name!r}, expected those of this installation ({error}); "
-            "train it again."
-        ) from error
-    return model.eval(), metadata
+        ranges = {str(key): (low, high) for key, (low, high) in json.loads(metadata["ranges"]).items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: its card has no ranges ({error}); train it again.") from error
+    sound = all(is_finite(low) and is_finite(high) and low <= high for low, high in ranges.values())
+    require(sound, "ranges", ranges, "least and largest of every condition", str(path))
+    return ranges
