@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,10 +18,26 @@ Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
 
+class _Shortened(Repr):
+    """Words for any value, also one of a million cells, of a thousand levels or digits, or whose own repr fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, 160, 240
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 2000 else f"<whole number of {x.bit_length()} bits>"
+
+
+shown: Callable[[object], str] = _Shortened().repr
+"""Say what a value is, shortened."""
+
+
 def require(condition: bool, name: str, value: object, expected: str, caller: str) -> None:
     """Raise a ValueError that names an argument of `caller` unless a condition holds."""
     if not condition:
-        raise ValueError(f"{caller}: {name} = {value!r}, expected {expected}.")
+        raise ValueError(f"{caller}: {name} = {shown(value)}, expected {expected}.")
 
 
 def plain(value: Any) -> Any:
@@ -32,6 +49,34 @@ def is_finite(value: object) -> bool:
     """Say whether a value is a finite real number, of Python or numpy; a bool is none."""
     value = plain(value)
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def is_positive(value: Any) -> bool:
+    """Say whether a value is a finite real number above zero."""
+    return is_finite(value) and plain(value) > 0
+
+
+def is_count(value: Any, least: int = 1, most: float = sys.maxsize) -> bool:
+    """Say whether a value is a whole number within bounds, of Python or numpy; a bool is none."""
+    value = plain(value)
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def as_array(value: Any) -> NDArray[Any] | None:
+    """Return what NumPy makes of a value; None where it makes nothing, or forgets that entries are masked."""
+    try:
+        return None if np.ma.is_masked(value) else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that are sparse, without data, or tracked
+        return None
+
+
+def reals(value: Any, dimensions: int) -> Floats | None:
+    """Return finite real numbers as an array of float64 of its own; None if a value is anything else, or empty."""
+    array = as_array(value)
+    if array is None or array.dtype.kind not in "fiu" or array.ndim != dimensions or not array.size:
+        return None
+    numbers = np.array(array, dtype=np.float64, order="C")
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:

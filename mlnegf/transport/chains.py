@@ -24,7 +24,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from mlnegf._common import is_positive, plain, require
 from mlnegf.transport.chain_lead import ChainLead
+from mlnegf.transport.checks import finite, is_dense
 from mlnegf.units import HBAR2_OVER_2M0
 
 Tensor = torch.Tensor
@@ -54,6 +56,16 @@ class Chains:
     degeneracy: Tensor
     scattering: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        require(is_positive(self.spacing), "spacing", self.spacing, "a positive length, nm", "Chains")
+        good = is_dense(self.onsite) and self.onsite.ndim == 2 and self.onsite.numel() > 0
+        require(good, "onsite", self.onsite, "a tensor of subbands and sites, one or more; see Chains.one", "Chains")
+        subbands, sites = self.onsite.shape
+        for name, shape in (("hopping", (subbands,)), ("degeneracy", (subbands,)), ("scattering", (2, sites))):
+            value = getattr(self, name)
+            good = (value is None and name == "scattering") or (is_dense(value) and tuple(value.shape) == shape)
+            require(good, name, value, f"a tensor of shape {shape}", "Chains")
+
     @staticmethod
     def one(onsite: Any, mass: float, spacing: float, degeneracy: float = 2.0) -> "Chains":
         """Return a single chain.
@@ -69,8 +81,19 @@ class Chains:
         degeneracy : float
             Electrons a state holds; 2 for spin alone.
         """
-        hopping, held = hopping_energy(mass, spacing).reshape(1), torch.tensor([degeneracy], dtype=torch.float64)
-        return Chains(torch.as_tensor(onsite, dtype=torch.float64)[None], hopping, spacing, held)
+        for name, value in (("mass", mass), ("spacing", spacing), ("degeneracy", degeneracy)):
+            require(is_positive(value), name, value, "a positive number", "Chains")
+        mass, spacing, degeneracy = (float(plain(value)) for value in (mass, spacing, degeneracy))
+        hopping = hopping_energy(mass, spacing)
+        require(
+            0 < float(hopping) < torch.inf,
+            "spacing",
+            spacing,
+            f"one that with a mass of {mass:g} m₀ gives a hopping",
+            "Chains",
+        )
+        held = torch.tensor([degeneracy], dtype=torch.float64)
+        return Chains(finite("onsite", onsite, (None,), "Chains")[None], hopping.reshape(1), spacing, held)
 
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
@@ -103,6 +126,7 @@ def contact_weights(scattering: Tensor | None, sites: int) -> Tensor:
 
 def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
     """Return t = ħ²/(2 m a²) in eV for a mass in m₀ and a spacing in nm."""
+    require(is_positive(spacing) and spacing**2 > 0, "spacing", spacing, "a positive length, nm", "hopping_energy")
     return torch.as_tensor(HBAR2_OVER_2M0 / spacing**2) / torch.as_tensor(mass, dtype=torch.float64)
 
 
@@ -194,6 +218,19 @@ def chain_states(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Te
     scattering : Tensor, (2, nx), optional
         See `Chains`.
     """
+    onsite = finite("onsite", onsite, (None, None), "chain_states")
+    count, sites = onsite.shape
+    hopping, energy = (
+        finite(name, value, (count,), "chain_states") for name, value in (("hopping", hopping), ("energy", energy))
+    )
+    require(bool((hopping > 0).all()), "hopping", hopping, "positive numbers", "chain_states")
+    if scattering is not None:
+        scattering = finite("scattering", scattering, (2, sites), "chain_states")
+    return solved(onsite, hopping, energy, scattering)
+
+
+def solved(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> ChainStates:
+    """Do as `chain_states`, of arguments that are known to be good."""
     left = ChainLead.of(energy - onsite[:, 0], hopping)
     right = ChainLead.of(energy - onsite[:, -1], hopping)
     if scattering is None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mlnegf._common import is_finite, is_positive, plain, require
+
 Tensor = torch.Tensor
 
 
@@ -14,6 +16,13 @@ class Contacts:
     source: float
     drain: float
     kT: float
+
+    def __post_init__(self) -> None:
+        for name in ("source", "drain", "kT"):
+            value = getattr(self, name)
+            require(is_finite(value), name, value, "a finite energy, eV", "Contacts")
+            object.__setattr__(self, name, float(plain(value)))
+        require(is_positive(self.kT), "kT", self.kT, "a positive energy, eV", "Contacts")
 
     def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Fermi functions of source and drain."""
