@@ -5,10 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from reprlib import Repr
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 __version__ = "0.2.0"
 
@@ -65,9 +68,21 @@ def is_count(value: Any, least: int = 1, most: float = sys.maxsize) -> bool:
 def as_array(value: Any) -> NDArray[Any] | None:
     """Return what NumPy makes of a value; None where it makes nothing, or forgets that entries are masked."""
     try:
-        return None if np.ma.is_masked(value) else np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that are sparse, without data, or tracked
         return None
+    return None if isinstance(value, np.ma.MaskedArray) and np.any(value.mask) else array
+
+
+def is_dense(value: object) -> "TypeGuard[torch.Tensor]":
+    """Say whether a value is a tensor whose entries lie in memory, one by one."""
+    torch = sys.modules.get("torch")  # what nobody has loaded has no tensors
+    return (
+        torch is not None
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not (value.is_nested or value.is_quantized or value.device.type == "meta")
+    )
 
 
 def reals(value: Any, dimensions: int) -> Floats | None:

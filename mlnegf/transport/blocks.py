@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from mlnegf._common import require, shown
-from mlnegf.transport.checks import as_tensor, is_dense
+from mlnegf._common import is_dense, require, shown
+from mlnegf.transport.checks import as_tensor
 from mlnegf.transport.leads import Lead
 
 Tensor = torch.Tensor

@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from mlnegf._common import is_positive, plain, require
+from mlnegf._common import is_dense, is_positive, plain, require
 from mlnegf.transport.chain_lead import ChainLead
-from mlnegf.transport.checks import finite, is_dense
+from mlnegf.transport.checks import finite
 from mlnegf.units import HBAR2_OVER_2M0
 
 Tensor = torch.Tensor

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlnegf._common import as_array, is_positive, require, shown
+from mlnegf._common import as_array, is_dense, is_positive, require, shown
 
 Tensor = torch.Tensor
 
@@ -26,15 +26,6 @@ def as_tensor(name: str, value: Any, caller: str = "transport") -> Tensor:
         raise ValueError(f"{caller}: {name} has type {array.dtype}, expected real or complex numbers.")
     # A copy: torch takes neither reversed nor big-endian arrays.
     return torch.from_numpy(np.array(array, dtype=np.complex128 if array.dtype.kind == "c" else np.float64, order="C"))
-
-
-def is_dense(value: object) -> bool:
-    """Say whether a value is a tensor whose entries lie in memory, one by one."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and not (value.is_nested or value.is_quantized or value.device.type == "meta")
-    )
 
 
 def _kind(value: Tensor) -> str:
