@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from mlnegf._common import require
+from mlnegf._common import is_positive, require
 from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Poisson
@@ -64,7 +64,9 @@ class Equations:
         )
         known = isinstance(filling, str) and filling in FILLINGS
         _require(filling is None or known, "filling", filling, f"one of {sorted(FILLINGS)}")
-        _require(modes in (None, "uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
+        known = isinstance(modes, str) and modes in ("uncoupled", "coupled")
+        _require(modes is None or known, "modes", modes, "'uncoupled' or 'coupled'")
+        _require(is_positive(tolerance), "tolerance", tolerance, "a positive number of volts")
         if isinstance(device, Equations):
             _require(
                 filling in (None, device.filling), "filling", filling, f"{device.filling!r}, that of the equations"
