@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
+Kind = TypeVar("Kind")
 
 
 class _Shortened(Repr):
@@ -28,6 +30,12 @@ class _Shortened(Repr):
         super().__init__()
         self.maxlevel, self.maxstring, self.maxother = 4, 160, 240
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        pairs = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in islice(x.items(), self.maxdict)]
+        return f"{{{', '.join(pairs + ['...'] * (len(x) > self.maxdict))}}}"
 
     def repr_int(self, x: int, level: int) -> str:
         return repr(x) if x.bit_length() < 2000 else f"<whole number of {x.bit_length()} bits>"
@@ -92,6 +100,18 @@ def reals(value: Any, dimensions: int) -> Floats | None:
         return None
     numbers = np.array(array, dtype=np.float64, order="C")
     return numbers if np.isfinite(numbers).all() else None
+
+
+def items(value: Any, kind: type[Kind]) -> list[Kind] | None:
+    """Return what an iterable holds; None if it is none, or holds anything but a kind."""
+    found: list[Kind] = []
+    if not isinstance(value, Iterable) or hasattr(value, "ndim"):
+        return None
+    for item in value:
+        if not isinstance(item, kind):
+            return None
+        found.append(item)
+    return found
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:

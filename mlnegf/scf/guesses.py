@@ -128,7 +128,7 @@ class PreviousBias(Guess):
 
     def __call__(self, problem: Problem) -> Start:
         """Return the solved potential as it is."""
-        return Start(_folded(problem, self.solution.potential, "the previous solution's potential"))
+        return Start(_folded(problem, getattr(self.solution, "potential", None), "the previous solution's potential"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,9 @@ class ExtrapolatedBias(Guess):
 
     def __call__(self, problem: Problem) -> Start:
         """Continue the line to the point nearest to the wanted bias."""
-        before, last = (_folded(problem, s.potential, "a solved potential") for s in (self.first, self.second))
+        before, last = (
+            _folded(problem, getattr(s, "potential", None), "a solved potential") for s in (self.first, self.second)
+        )
         step = np.array([self.second.gate - self.first.gate, self.second.drain - self.first.drain])
         wanted = np.array(problem.bias) - np.array([self.second.gate, self.second.drain])
         length = float(step @ step)
@@ -160,9 +162,9 @@ class ExtrapolatedBias(Guess):
 
 
 def _require_solved(solved: Any, name: str, caller: str) -> None:
-    """Refuse what has no potential, or no voltages it was solved at."""
-    good = hasattr(solved, "potential") and all(is_finite(getattr(solved, side, None)) for side in ("gate", "drain"))
-    require(good, name, solved, "a Solution: with a potential, and with gate and drain in V", caller)
+    """Refuse what has no voltages it was solved at; its potential may be read when it is asked for."""
+    good = all(is_finite(getattr(solved, side, None)) for side in ("gate", "drain"))
+    require(good, name, solved, "a Solution: with gate and drain in V, and a potential", caller)
 
 
 @dataclass(frozen=True)
