@@ -62,6 +62,12 @@ def is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
+def hold(instance: object, kind: type[float] | type[int], *names: str) -> None:
+    """Let a frozen object hold, under these names, plain numbers of Python for those it was given."""
+    for name in names:
+        object.__setattr__(instance, name, kind(plain(getattr(instance, name))))
+
+
 def is_positive(value: Any) -> bool:
     """Say whether a value is a finite real number above zero."""
     return is_finite(value) and plain(value) > 0

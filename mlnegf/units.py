@@ -25,5 +25,7 @@ def thermal_energy(temperature: float) -> float:
     given: object = temperature
     real = isinstance(given, Real) and not isinstance(given, bool)
     if not real or not 0 <= temperature <= sys.float_info.max:
-        raise ValueError(f"thermal_energy: temperature = {str(temperature)[:200]}, expected kelvin, zero or more.")
+        raise ValueError(
+            f"thermal_energy: temperature = {repr(given)[:99] if real else type(given)}, expected kelvin, zero or more."
+        )
     return BOLTZMANN * temperature

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import torch
 
-from mlnegf._common import Variant, is_dense, is_positive, plain, require
+from mlnegf._common import Variant, hold, is_dense, is_positive, plain, require
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
 Tensor = torch.Tensor
@@ -119,6 +119,7 @@ def _require_weight(weight: Tensor, shape: torch.Size, caller: str) -> None:
 def _require_floor(loss: Any) -> None:
     good = is_positive(loss.floor) and 1e-30 <= plain(loss.floor) <= 1e30
     require(good, "floor", loss.floor, "a density between 1e-30 and 1e30 nm⁻³", type(loss).__name__)
+    hold(loss, float, "floor")
 
 
 LOSSES: Final[dict[str, type[Loss]]] = Loss.variants
@@ -262,11 +263,12 @@ class PotentialNorm(Loss, name="potential_norm"):
 
     def __post_init__(self) -> None:
         length = self.screening_length
-        screens = length == math.inf if isinstance(length, float) else False
-        good = screens or (is_positive(length) and 1e-30 <= plain(length) <= 1e30)
+        unscreened = isinstance(length, float) and length == math.inf
+        good = unscreened or (is_positive(length) and 1e-30 <= plain(length) <= 1e30)
         require(good, "screening_length", length, "a positive length in nm, or math.inf", "PotentialNorm")
         good = is_positive(self.permittivity) and 1 <= plain(self.permittivity) <= 1e6
         require(good, "permittivity", self.permittivity, "a number between 1 and 1e6", "PotentialNorm")
+        hold(self, float, "screening_length", "permittivity")
 
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return δφ²."""

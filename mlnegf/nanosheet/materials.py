@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from mlnegf._common import Variant, is_count, is_finite, is_positive, plain, require
+from mlnegf._common import Variant, hold, is_count, is_finite, is_positive, plain, require
 
 Direction = tuple[int, int, int]
 """Miller indices in a cubic crystal."""
@@ -51,6 +51,8 @@ class Valley:
             _require_mass(name, getattr(self, name), "Valley")
         require(is_count(self.degeneracy), "degeneracy", self.degeneracy, "a whole number, 1 or more", "Valley")
         require(is_finite(self.mixing), "mixing", self.mixing, "a finite number", "Valley")
+        hold(self, float, "mass_x", "mass_y", "mass_z", "mixing")
+        hold(self, int, "degeneracy")
 
 
 def _require_mass(name: str, value: object, caller: str) -> None:

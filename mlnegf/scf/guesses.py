@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from mlnegf._common import Floats, Variant, as_array, is_finite, require, shown
+from mlnegf._common import Floats, Variant, as_array, hold, is_finite, require, shown
 from mlnegf.nanosheet.device import COLDEST, HOTTEST, Device
 from mlnegf.scf.point import Point
 from mlnegf.scf.problem import BEYOND, Problem
@@ -97,6 +97,7 @@ class Semiclassical(Guess, name="semiclassical"):
     def __post_init__(self) -> None:
         good = is_finite(self.warm) and COLDEST <= self.warm <= HOTTEST
         require(good, "warm", self.warm, f"kelvin between {COLDEST:g} and {HOTTEST:g}", "Semiclassical")
+        hold(self, float, "warm")
 
     def __call__(self, problem: Problem) -> Start:
         """Solve the semiclassical problem; no NEGF unless the device is cold."""

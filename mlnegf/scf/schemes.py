@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, get_args
 
-from mlnegf._common import Floats, Variant, is_count, is_positive, require
+from mlnegf._common import Floats, Variant, hold, is_count, is_positive, require
 from mlnegf.scf.frozen import settle
 from mlnegf.scf.point import Point
 from mlnegf.scf.steps import combined, limited
@@ -41,6 +41,7 @@ class Scheme(Variant, ABC):
 
     def __post_init__(self) -> None:
         _check_counts(self)
+        hold(self, int, "memory", *(["patience"] if self.patience is not None else []))
 
     @abstractmethod
     def propose(self, points: Sequence[Point]) -> Floats:
@@ -120,6 +121,7 @@ class Anderson(Scheme, name="anderson"):
         _check_predictor(self.predictor)
         good = is_positive(self.condition) and self.condition < 1
         _require(good, "condition", self.condition, "a share of the largest singular value, between 0 and 1")
+        hold(self, float, "condition")
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the combination of images whose combined step is the smallest."""
@@ -156,6 +158,7 @@ class Newton(Scheme, name="newton"):
         good = is_positive(self.tolerance) and self.tolerance < 1
         _require(good, "tolerance", self.tolerance, "a relative residual between 0 and 1")
         _require(is_positive(self.longest), "longest", self.longest, "a positive number of kT/e")
+        hold(self, float, "tolerance", "longest")
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the last point plus its capped Newton step, and the second order if it is the smaller part."""
@@ -200,6 +203,7 @@ class Automatic(Scheme, name="auto"):
         newton = as_scheme(self.newton)
         _require(newton.memory == 1, "newton", newton, "a scheme that sees one point, such as Newton()")
         _require(is_positive(self.growth), "growth", self.growth, "a positive factor")
+        hold(self, float, "growth")
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return Newton's proposal, or the image of the last point."""

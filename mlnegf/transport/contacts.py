@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf._common import is_finite, is_positive, plain, require
+from mlnegf._common import hold, is_finite, is_positive, require
 
 Tensor = torch.Tensor
 
@@ -21,8 +21,8 @@ class Contacts:
         for name in ("source", "drain", "kT"):
             value = getattr(self, name)
             require(is_finite(value), name, value, "a finite energy, eV", "Contacts")
-            object.__setattr__(self, name, float(plain(value)))
         require(is_positive(self.kT), "kT", self.kT, "a positive energy, eV", "Contacts")
+        hold(self, float, "source", "drain", "kT")
 
     def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Fermi functions of source and drain."""

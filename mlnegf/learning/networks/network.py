@@ -60,12 +60,13 @@ def counted(caller: str, **counts: int) -> dict[str, int]:
     return {name: int(plain(count)) for name, count in counts.items()}
 
 
-def require_input(name: str, value: torch.Tensor, shape: tuple[int | None, ...], caller: str) -> None:
-    """Refuse what is no tensor of floating numbers of a shape, in which None stands for any number."""
-    fits = is_dense(value) and value.is_floating_point() and len(shape) == value.ndim
+def require_input(name: str, value: torch.Tensor, shape: tuple[int | None, ...], weights: torch.Tensor) -> None:
+    """Refuse what is no tensor, of the type and on the device of some weights, of a shape; None stands for any size."""
+    alike = is_dense(value) and (value.dtype, value.device) == (weights.dtype, weights.device)
+    fits = alike and len(shape) == value.ndim
     good = fits and all(wanted in (size, None) for size, wanted in zip(value.shape, shape, strict=True))
     words = ", ".join("any" if size is None else str(size) for size in shape)
-    require(good, name, value, f"a dense tensor of floating numbers of shape ({words})", caller)
+    require(good, name, value, f"a dense tensor of {weights.dtype} on {weights.device}, of shape ({words})", "Network")
 
 
 NETWORKS: Final[dict[str, type[Network]]] = Network.variants

@@ -84,10 +84,10 @@ class SeparableNetwork(nn.Module):
         steps : Tensor, (nx, n)
             Interpolation from even steps to the nx slices wanted.
         """
-        require_input("conditions", conditions, (self.config["conditions"],), "SeparableNetwork")
-        require_input("along", along, (self.enter.in_channels, None), "SeparableNetwork")
-        require_input("across", across, (None, self.place.in_features), "SeparableNetwork")
-        require_input("steps", steps, (None, along.shape[1]), "SeparableNetwork")
+        require_input("conditions", conditions, (self.config["conditions"],), self.enter.weight)
+        require_input("along", along, (self.enter.in_channels, None), self.enter.weight)
+        require_input("across", across, (None, self.place.in_features), self.enter.weight)
+        require_input("steps", steps, (None, along.shape[1]), self.enter.weight)
         known = self.embed(conditions)
         hidden = self.enter(along[None])
         for look, film, mix in zip(self.look, self.film, self.mix, strict=True):

@@ -87,8 +87,8 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
     def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Return raw outputs, (nx, 2, S, S)."""
         shape = (self.enter.in_channels, self.size, self.size)
-        require_input("features", features, (None, *shape), type(self).__name__)
-        require_input("conditions", conditions, (len(features), self.told), type(self).__name__)
+        require_input("features", features, (None, *shape), self.enter.weight)
+        require_input("conditions", conditions, (len(features), self.told), self.enter.weight)
         embedded = self.embed(conditions)
         fine = self.down(self.enter(features.contiguous(memory_format=torch.channels_last)), embedded)
         coarse = self.shrink(fine)
