@@ -41,8 +41,13 @@ class _Shortened(Repr):
         return repr(x) if x.bit_length() < 2000 else f"<whole number of {x.bit_length()} bits>"
 
 
-shown: Callable[[object], str] = _Shortened().repr
-"""Say what a value is, shortened."""
+_SHORTENED = _Shortened()
+
+
+def shown(value: object) -> str:
+    """Say what a value is, in a thousand characters or fewer."""
+    words = _SHORTENED.repr(value)
+    return words if len(words) <= 1000 else f"{words[:700]} ... {words[-200:]}"
 
 
 def require(condition: bool, name: str, value: object, expected: str, caller: str) -> None:

@@ -34,7 +34,8 @@ def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None 
         shown = np.where(sample.mask, field[columns], np.nan) / PER_CUBIC_CENTIMETRE
         signed = "−" in name
         # All differences share one scale, so that a better prediction is seen to be paler.
-        largest = np.nanmax(abs(fields["first − last"][columns])) / PER_CUBIC_CENTIMETRE if signed else np.nanmax(shown)
+        peak = np.nanmax(abs(fields["first − last"][columns])) / PER_CUBIC_CENTIMETRE if signed else np.nanmax(shown)
+        largest = float(peak) or 1.0  # where nothing differs
         norm = TwoSlopeNorm(0, -largest, largest) if signed else Normalize(0, largest)
         for axis, section in zip(axes[row], shown, strict=True):
             image = axis.pcolormesh(y, z, section.T, norm=norm, cmap="RdBu_r" if signed else "magma")

@@ -199,6 +199,7 @@ def as_guess(guess: Any, others: Sequence[str] = ()) -> Callable[[Problem], Star
         caller="solve",
     )
     if hasattr(guess, "potential") and hasattr(guess, "gate"):
+        _require_solved(guess, "guess", "solve")
         return PreviousBias(guess)
     if callable(guess):
         found: Callable[[Problem], Start] = guess

@@ -20,16 +20,20 @@ all of its side chains: Σ(x) = c(x)Σ_lead with c = α, plus 1 at the lead's si
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 
 from mlnegf._common import is_dense, is_positive, plain, require
 from mlnegf.transport.chain_lead import ChainLead
-from mlnegf.transport.checks import finite
+from mlnegf.transport.checks import finite, untracked
 from mlnegf.units import HBAR2_OVER_2M0
 
 Tensor = torch.Tensor
+
+MOST_SITES: Final = 100_000
+HIGHEST: Final = 1000.0
+"""Site energies allowed, eV."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +89,14 @@ class Chains:
             require(is_positive(value), name, value, "a positive number", "Chains")
         mass, spacing, degeneracy = (float(plain(value)) for value in (mass, spacing, degeneracy))
         hopping = hopping_energy(mass, spacing)
-        require(
-            0 < float(hopping) < torch.inf,
-            "spacing",
-            spacing,
-            f"one that with a mass of {mass:g} m₀ gives a hopping",
-            "Chains",
-        )
+        words = f"one that with a mass of {mass:g} m₀ gives a hopping between 1e-9 and 1e9 eV"
+        require(1e-9 <= float(hopping) <= 1e9, "spacing", spacing, words, "Chains")
+        edge = untracked("onsite", finite("onsite", onsite, (None,), "Chains"), "Chains")
+        good = len(edge) <= MOST_SITES and float(edge.abs().max()) <= HIGHEST
+        words = f"{MOST_SITES} sites or fewer, each within {HIGHEST:g} eV of zero"
+        require(good, "onsite", onsite, words, "Chains")
         held = torch.tensor([degeneracy], dtype=torch.float64)
-        return Chains(finite("onsite", onsite, (None,), "Chains")[None], hopping.reshape(1), spacing, held)
+        return Chains(edge[None], hopping.reshape(1), spacing, held)
 
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
@@ -126,7 +129,8 @@ def contact_weights(scattering: Tensor | None, sites: int) -> Tensor:
 
 def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
     """Return t = ħ²/(2 m a²) in eV for a mass in m₀ and a spacing in nm."""
-    require(is_positive(spacing) and spacing**2 > 0, "spacing", spacing, "a positive length, nm", "hopping_energy")
+    good = is_positive(spacing) and 1e-6 <= spacing <= 1e6
+    require(good, "spacing", spacing, "a positive length, 1e-6 to 1e6 nm", "hopping_energy")
     return torch.as_tensor(HBAR2_OVER_2M0 / spacing**2) / torch.as_tensor(mass, dtype=torch.float64)
 
 
@@ -218,14 +222,16 @@ def chain_states(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Te
     scattering : Tensor, (2, nx), optional
         See `Chains`.
     """
-    onsite = finite("onsite", onsite, (None, None), "chain_states")
+    onsite = untracked("onsite", finite("onsite", onsite, (None, None), "chain_states"), "chain_states")
     count, sites = onsite.shape
     hopping, energy = (
-        finite(name, value, (count,), "chain_states") for name, value in (("hopping", hopping), ("energy", energy))
+        untracked(name, finite(name, value, (count,), "chain_states"), "chain_states")
+        for name, value in (("hopping", hopping), ("energy", energy))
     )
     require(bool((hopping > 0).all()), "hopping", hopping, "positive numbers", "chain_states")
     if scattering is not None:
         scattering = finite("scattering", scattering, (2, sites), "chain_states")
+        untracked("scattering", scattering, "chain_states")
     return solved(onsite, hopping, energy, scattering)
 
 

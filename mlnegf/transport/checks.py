@@ -35,7 +35,7 @@ def _kind(value: Tensor) -> str:
 
 
 def finite(name: str, value: Any, shape: Sequence[int | None], caller: str = "transport", real: bool = True) -> Tensor:
-    """Turn an array of finite numbers into a tensor; None in a shape stands for any number, one or more."""
+    """Turn an array of finite numbers into a tensor; None in a shape stands for any size, one or more."""
     tensor = as_tensor(name, value, caller)
     if real and tensor.is_complex():
         raise ValueError(f"{caller}: {name} are complex, expected real numbers.")
@@ -46,6 +46,12 @@ def finite(name: str, value: Any, shape: Sequence[int | None], caller: str = "tr
         what = f"shape {tuple(tensor.shape)}" if not fits else "entries that are not finite"
         words = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{caller}: {name} has {what}, expected finite numbers of shape ({words}).")
+    return tensor
+
+
+def untracked(name: str, tensor: Tensor, caller: str) -> Tensor:
+    """Return a tensor, or refuse it where a gradient is asked for that is not worked out."""
+    require(not tensor.requires_grad, name, tensor, "a tensor without gradient; detach it first", caller)
     return tensor
 
 

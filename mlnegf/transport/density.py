@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf._common import is_positive, require
+from mlnegf._common import is_positive, plain, require
 from mlnegf.transport.blocks import System, require_system
 from mlnegf.transport.contacts import Contacts, fermi
 from mlnegf.transport.elimination import green_blocks
@@ -75,6 +75,7 @@ def filled_states(system: System, contacts: Contacts, tolerance: float = 1e-7) -
     require_system(system)
     require(isinstance(contacts, Contacts), "contacts", contacts, "Contacts(source, drain, kT)", "filled_states")
     require(is_positive(tolerance), "tolerance", tolerance, "a positive number of electrons", "filled_states")
+    tolerance = float(plain(tolerance))
     edges = [band_edges(lead) for lead in system.leads]
     left_is_reference = bool(edges[0][0] <= edges[1][0])
     level, other = (contacts.source, contacts.drain) if left_is_reference else (contacts.drain, contacts.source)

@@ -11,6 +11,8 @@ from mlnegf.transport.leads import Lead
 
 Tensor = torch.Tensor
 
+LARGEST: Final = 1e300
+"""Of any energy: what is added to it is a number too."""
 MOST_ENTRIES: Final = 2**29
 """Of all diagonal blocks: four gigabytes of them."""
 
@@ -43,13 +45,14 @@ def cubic_lattice(
         Blocks of one orbital for each cell of the section, row-major.
     """
     tx, ty, tz = _hoppings(hopping)
-    require(is_finite(flux), "flux", flux, "a finite number of flux quanta", "cubic_lattice")
+    good = is_finite(flux) and abs(plain(flux)) <= 1e6
+    require(good, "flux", flux, "a number of flux quanta, up to 1e6", "cubic_lattice")
     flux = float(plain(flux))
     found = reals(potential, 3)
-    if found is None or len(found) < 2:
+    if found is None or len(found) < 2 or abs(found).max() > LARGEST:
         raise ValueError(
-            f"cubic_lattice: potential has shape {_shape(potential)}, expected finite real numbers, (nx, ny, nz) with "
-            "2 slices or more."
+            f"cubic_lattice: potential has shape {_shape(potential)}, expected real numbers up to {LARGEST:g}, "
+            "(nx, ny, nz) with 2 slices or more."
         )
     values = torch.from_numpy(found)
     nx, ny, nz = values.shape
@@ -76,8 +79,9 @@ def cubic_lattice(
 
 def _hoppings(hopping: Any) -> tuple[float, float, float]:
     found = [hopping] * 3 if is_finite(hopping) else reals(hopping, 1)
-    good = found is not None and len(found) == 3
-    require(good, "hopping", hopping, "one finite energy, or three along x, y and z", "cubic_lattice")
+    good = found is not None and len(found) == 3 and max(map(abs, map(plain, found))) <= LARGEST
+    words = f"one finite energy, or three along x, y and z, up to {LARGEST:g}"
+    require(good, "hopping", hopping, words, "cubic_lattice")
     tx, ty, tz = (float(t) for t in ([] if found is None else found))
     return tx, ty, tz
 

@@ -291,7 +291,7 @@ def carriers(
     number = len(energies)
     density = as_tensor("density", density, "carriers")
     density = finite("density", density, (2, number, *(None for _ in density.shape[2:])), "carriers")
-    pair = isinstance(occupations, (tuple, list, Tensor)) and len(occupations) == 2
+    pair = isinstance(occupations, (tuple, list)) and len(occupations) == 2
     require(pair, "occupations", occupations, "a pair of Fermi functions, of source and drain", "carriers")
     level = as_tensor("neutral", neutral, "carriers")
     level = finite("neutral", level, density.shape[2:] if level.ndim else (), "carriers")
