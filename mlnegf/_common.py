@@ -58,7 +58,9 @@ def require(condition: bool, name: str, value: object, expected: str, caller: st
 
 def plain(value: Any) -> Any:
     """Return the Python number, bool or string in a numpy scalar or zero-dimensional array; anything else as it is."""
-    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+    if not isinstance(value, (np.generic, np.ndarray)) or value.ndim or value.dtype.kind in "mM":
+        return value  # a date of nanoseconds would become a number of them
+    return value.item()
 
 
 def is_finite(value: object) -> bool:

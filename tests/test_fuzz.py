@@ -318,7 +318,7 @@ ONCE = settings(deadline=None, derandomize=True, database=None, suppress_health_
 
 
 @pytest.mark.parametrize("name", DOORS)
-@settings(ONCE, max_examples=40)
+@settings(ONCE, max_examples=80)
 @given(data=st.data())
 def test_any_value_is_met(name: str, data: st.DataObject) -> None:
     door = DOORS[name]
@@ -362,6 +362,7 @@ def scheme(proposed: Any, **others: Any) -> SimpleNamespace:
 
 KNOWN = {
     "no device": ("solve", "device", 0),
+    "a date for volts": ("solve", "gate", np.datetime64(0, "ns")),
     "a truth value for a length": ("Device", "gate_length", True),
     "a width no grid can hold": ("Device", "width", 1e308),
     "400 digits of volts": ("solve", "gate", 10**400),

@@ -4,9 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import numpy as np
-
-from mlnegf._common import is_positive, require
+from mlnegf._common import is_positive, plain, require
 from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Poisson
@@ -110,8 +108,7 @@ class Equations:
 
 def number(value: object) -> int | float | None:
     """Return a Python number, also of one in an array of no dimension; None for anything else, truth values too."""
-    if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
-        value = value.item()
+    value = plain(value)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
