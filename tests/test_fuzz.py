@@ -40,6 +40,8 @@ from mlnegf.warmstart.samples import Sample
 from mlnegf.warmstart.scores import summarise
 from mlnegf.warmstart.slices import untrained
 
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 MEMORY = 4 * 2**30
 """Bytes that one call may take."""
 PATIENCE = 30

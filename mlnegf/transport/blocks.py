@@ -109,7 +109,7 @@ class System:
     def unit(self) -> float:
         """The power of four next to the largest hopping: divided by it, no digit of any entry changes."""
         hoppings = [self.upper, self.left.hopping, self.right.hopping]
-        size = max(float(part.abs().max()) for part in hoppings)
+        size = max(float(part.detach().abs().max()) for part in hoppings)
         size = size or float(self.diagonal.abs().max()) or 1.0
         return float(4.0 ** min(round(math.log(size, 4)), LARGEST_POWER))
 
