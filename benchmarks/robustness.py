@@ -214,7 +214,7 @@ def store(path: Path, output: Path) -> None:
     indices = [case["index"] for case in cases]
     command += "" if indices == list(range(len(cases))) else f" --only {','.join(map(str, indices))}"
     made = {"command": command, "version": first["version"], "table": list(report(path)), "cases": kept}
-    write_whole(output, lambda whole: whole.write_text(json.dumps(made, separators=(",", ":")) + "\n"))
+    write_whole(output, json.dumps(made, separators=(",", ":")) + "\n")
 
 
 @click.command()

@@ -78,5 +78,4 @@ class Record:
         row = {**key, **compute(*arguments)}
         self.rows.append(row)
         print(json.dumps(row), flush=True)
-        text = json.dumps({**self._about, "rows": self.rows}, indent=1)
-        write_whole(self.path, lambda file: file.write_text(text))
+        write_whole(self.path, json.dumps({**self._about, "rows": self.rows}, indent=1))

@@ -5,6 +5,8 @@ Each command loads what it needs when it runs, so that help comes at once.
 
 import json
 import shlex
+import shutil
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,7 +29,12 @@ class OneThread(click.Command):
         import torch
 
         torch.set_num_threads(1)
-        return super().invoke(ctx)
+        # As an interrupt is: blocks are left in order, workers end, temporary files go.
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        try:
+            return super().invoke(ctx)
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Clear(click.Group):
@@ -54,8 +61,21 @@ def main() -> None:
 
 _scheme = options.late("--scheme", options.schemes, default="auto")
 _tolerance = click.option("--tolerance", type=float, default=1e-3, help="V, on the estimated error")
-_workers = click.option("--workers", type=click.IntRange(1), help="processes; as many as cores unless given")
+_mix_versions = click.option("--mix-versions", is_flag=True, help="keep data of another version of mlnegf too")
 _json = click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+
+
+def _workers(command: options.Command) -> options.Command:
+    """Add the options of who works; they are `workers`, `memory` and `scheduler` of the functions behind."""
+    words = "GiB of a worker, which is ended beyond it; 4, or a fair share of a smaller machine, unless given"
+    known: list[tuple[str, Any, str]] = [
+        ("--workers", click.IntRange(1), "processes on this machine; as many as cores unless given"),
+        ("--memory", click.FloatRange(0.25), words),
+        ("--scheduler", str, "address of a running scheduler of Dask, such as tls://host:8786, to work on instead"),
+    ]
+    for name, kind, about in reversed(known):
+        command = click.option(name, type=kind, help=about)(command)
+    return command
 
 
 def _figure(shows: str) -> Callable[[options.Command], options.Command]:
@@ -144,7 +164,8 @@ def _plots() -> Any:
 @options.late("--guess", lambda: options.guesses("previous"), default="extrapolated")
 @_scheme
 @_tolerance
-@click.option("--output", type=click.Path(dir_okay=False), help="netCDF file")
+@click.option("--output", type=click.Path(dir_okay=False), help="netCDF file; a second run continues a killed one")
+@_workers
 @_figure("transfer curves")
 @_json
 def sweep(
@@ -154,6 +175,9 @@ def sweep(
     scheme: str,
     tolerance: float,
     output: str | None,
+    workers: int | None,
+    memory: float | None,
+    scheduler: str | None,
     figure: str | None,
     as_json: bool,
     **parameters: Any,
@@ -161,9 +185,22 @@ def sweep(
     """Solve a grid of biases: transfer and output curves."""
     biases = options.voltages("gates", gates), options.voltages("drains", drains)
     device = options.device(parameters)
-    table = mlnegf.sweep(device, *biases, guess=guess, scheme=scheme, tolerance=tolerance, progress=True)
-    if output:
-        write_whole(output, lambda path: table.to_netcdf(path, engine="h5netcdf"))
+    meanwhile = Path(f"{output}.run") if output else None
+    table = mlnegf.sweep(
+        device,
+        *biases,
+        guess=guess,
+        scheme=scheme,
+        tolerance=tolerance,
+        progress=True,
+        workers=workers,
+        memory=memory,
+        scheduler=scheduler,
+        folder=meanwhile,
+    )
+    if output and meanwhile:
+        _store_sweep(output, table)
+        shutil.rmtree(meanwhile)
     if figure:
         plots = _plots()
         plots.save(plots.transfer({"": table}), figure)
@@ -177,16 +214,27 @@ def sweep(
     sys.exit(0 if bool(table["converged"].all()) else 1)
 
 
+def _store_sweep(output: str, table: Any) -> None:
+    """Write a table, the same bytes for the same answers; how long they took goes to a log beside it."""
+    from mlnegf.runs.netcdf import netcdf
+
+    seconds = table["seconds"].to_series().to_dict()
+    rows = [{"gate": gate, "drain": drain, "seconds": took} for (gate, drain), took in seconds.items()]
+    write_whole(f"{output}.log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_whole(output, netcdf(table.drop_vars("seconds")))
+
+
 @main.command()
 @options.late("--design", options.designs, default="reduced")
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
 @_workers
-def generate(design: str, output: str, workers: int | None) -> None:
+@_mix_versions
+def generate(design: str, output: str, **who: Any) -> None:
     """Solve every device of a design at its biases, into labelled files."""
     from mlnegf.warmstart.design import Design
     from mlnegf.warmstart.generation import generate
 
-    generate(Design.read(design), output, _command(), workers)
+    generate(Design.read(design), output, _command(), **who)
 
 
 @main.command()
@@ -198,7 +246,8 @@ def generate(design: str, output: str, workers: int | None) -> None:
 @options.late("--loss", lambda: options.of_training("loss"))
 @click.option("--seed", type=int, default=0)
 @click.option("--voters", type=click.IntRange(1), default=1, help="networks from as many seeds, of `separable` alone")
-def train(data: str, output: str, network: str, seed: int, voters: int, **chosen: Any) -> None:
+@_mix_versions
+def train(data: str, output: str, network: str, seed: int, voters: int, mix_versions: bool, **chosen: Any) -> None:
     """Train networks; a second run goes on from the checkpoints.
 
     `separable` ones make the learned guess, from parameters alone; the others read slices of the first iteration.
@@ -207,7 +256,7 @@ def train(data: str, output: str, network: str, seed: int, voters: int, **chosen
 
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    splits = dataset.split(dataset.cases(data))
+    splits = dataset.split(dataset.cases(data, mix_versions))
     given = {name: value for name, value in chosen.items() if value is not None}
     if network == "separable":
         require("loss" not in given, "loss", given.get("loss"), "none: `separable` has one of its own", "train")
@@ -259,6 +308,7 @@ def _train_slices(splits: Any, folder: Path, given: dict[str, Any]) -> tuple[Pat
 @click.option("--parts", default="unseen_bias,unseen_device", help="of the split; also outside, validation, training")
 @_tolerance
 @_workers
+@_mix_versions
 @_figure("the table")
 def benchmark(
     data: str,
@@ -268,13 +318,14 @@ def benchmark(
     schemes: str,
     parts: str,
     tolerance: float,
-    workers: int | None,
+    mix_versions: bool,
     figure: str | None,
+    **who: Any,
 ) -> None:
     """Compare guesses and schemes on held-out cases, and count everything."""
     from mlnegf.warmstart import comparison, dataset, scores
 
-    splits = dataset.split(dataset.cases(data))
+    splits = dataset.split(dataset.cases(data, mix_versions))
     runs = comparison.compare(
         splits,
         output,
@@ -283,8 +334,8 @@ def benchmark(
         parts.split(","),
         weights,
         tolerance,
-        workers,
         command=_command(),
+        **who,
     )
     for row in scores.summarise(runs):
         click.echo(

@@ -1,12 +1,15 @@
 """What every room may use: array types, refusal of arguments, files written whole, the version."""
 
+import glob
 import os
+import secrets
+import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from reprlib import Repr
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +51,10 @@ def shown(value: object) -> str:
     """Say what a value is, in a thousand characters or fewer."""
     words = _SHORTENED.repr(value)
     return words if len(words) <= 1000 else f"{words[:700]} ... {words[-200:]}"
+
+
+PART: Final = ".part"
+"""How the name of a file ends that is not whole yet."""
 
 
 def require(condition: bool, name: str, value: object, expected: str, caller: str) -> None:
@@ -127,21 +134,53 @@ def items(value: Any, kind: type[Kind]) -> list[Kind] | None:
     return found
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, and put it in its place when it is complete.
+def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Put a file in its place when all of it is on the disk; text is written in UTF-8.
 
-    Whatever happens, `path` is then the old file or the new one, and nothing else is left.
+    Whatever happens, `path` is then the old file or the new one, and nothing else is left; only a process killed while
+    it writes leaves a hidden file, its name ending in `PART`. The new file has the old one's permissions. No link is
+    followed.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, the folder cannot be written to, or `path` is no regular file, such as a device.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    mode = _mode_of(path)
+    # Nobody can have put anything in the place of a name nobody can guess.
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}{PART}")
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode or 0o666)) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_of(path: Path) -> int | None:
+    """Return the permissions of a file that is there; refuse what is no regular file."""
+    try:
+        found = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(found):
+        return None
+    if not stat.S_ISREG(found):
+        raise OSError(f"{path}: not a regular file, expected one or a new name; name another output.")
+    return stat.S_IMODE(found)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what processes killed in `write_whole` left of the file `name`, or of any; nobody may be writing now."""
+    middle = f"{glob.escape(name[:100])}." if name else "*"
+    for path in folder.glob(f".{middle}{'[0-9a-f]' * 16}{PART}"):
+        path.unlink(missing_ok=True)
 
 
 class Variant:

@@ -1,10 +1,15 @@
 """Slices and trials without the physics, for what only looks at shapes and numbers."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.nanosheet.device import Device
+from mlnegf.runs.folder import MANIFEST
+from mlnegf.runs.journal import Journal
 from mlnegf.warmstart.comparison import Trial
 from mlnegf.warmstart.design import Design
 from mlnegf.warmstart.samples import FirstIteration
@@ -43,6 +48,14 @@ drain_length = 5.0
 spacing = [0.5, 0.5, 0.5]
 """
 """What devices of the tests' designs share."""
+
+
+def sign(path: Path) -> None:
+    """Let the manifest know a file as it is now, as whoever made it by hand would."""
+    content = path.read_bytes()
+    (entry,) = (row for row in Journal(path.parent / MANIFEST).read()[0] if row["file"] == path.name)
+    changed = {**entry, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    Journal(path.parent / MANIFEST).append(changed)
 
 
 def design_of_holes(gates: list[float], drains: list[float]) -> Design:

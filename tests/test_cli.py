@@ -325,7 +325,7 @@ def test_generate_fills_a_folder(small: Path, tmp_path: Path, device: Device) ->
 
 def test_generate_solves_the_reduced_design_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Design] = []
-    monkeypatch.setattr("mlnegf.warmstart.generation.generate", lambda design, *_: asked.append(design))
+    monkeypatch.setattr("mlnegf.warmstart.generation.generate", lambda design, *_, **__: asked.append(design))
     assert run("generate", "--output", tmp_path).exit_code == 0
     assert asked == [Design.read("reduced")]
 
@@ -350,7 +350,7 @@ def test_damaged_data_are_named(data: Path, tmp_path: Path) -> None:
     next(copy.rglob("*.nc")).write_bytes(b"torn")
     result = run("train", "--data", copy, "--output", tmp_path / "weights")
     assert result.exit_code == 2
-    assert "not a whole data file" in result.stderr.replace("\n", " ")
+    assert "do not match their checksum" in result.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

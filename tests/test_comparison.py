@@ -3,8 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from made_up import TRIAL
 
 import mlnegf
 from mlnegf import Solution, solve
+from mlnegf.runs.journal import checksum
 from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
 from mlnegf.scf.loop import Outcome
 from mlnegf.warmstart import comparison as benchmark
@@ -46,13 +45,12 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Work that `compare` hands out; none of it is done."""
     jobs: list[tuple[Any, ...]] = []
 
-    def submit(pool: object, function: Callable[..., object], *arguments: Any) -> Future[list[Trial]]:
+    def done(*arguments: Any) -> list[Trial]:
         jobs.append(arguments)
-        done: Future[list[Trial]] = Future()
-        done.set_result([])
-        return done
+        return []
 
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    monkeypatch.setattr(benchmark, "judge", done)
+    monkeypatch.setattr("mlnegf.runs.workers.os.cpu_count", lambda: 1)
     return jobs
 
 
@@ -133,7 +131,9 @@ def test_an_unknown_name_is_refused(
     assert submitted == []
 
 
-@pytest.mark.parametrize("content", ["", "torn {", "[]", '{"runs": [{"split": "unseen_bias"}]}', '{"version": "0"}'])
+@pytest.mark.parametrize(
+    "content", ["", "torn {", "[]", "[" * 100_000, '{"runs": [{"split": "unseen_bias"}]}', '{"version": "0"}']
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "runs.json"
     path.write_text(content)
@@ -142,7 +142,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_runs_come_back_from_their_file(tmp_path: Path) -> None:
-    runs = [TRIAL, replace(TRIAL, outcome="failed", true_error=math.inf)]
+    runs = [TRIAL, replace(TRIAL, gate=0.4, outcome="failed", true_error=math.inf)]
     write(tmp_path / "runs.json", runs, {"command": "none"})
     assert read(tmp_path / "runs.json") == runs
 
@@ -325,7 +325,9 @@ def test_runs_of_another_origin_are_refused(
 ) -> None:
     table = json.loads(output.read_text())
     other = tmp_path / "runs.json"
-    other.write_text(json.dumps({**table, name: "another"}))
+    table = {**table, name: "another"}
+    del table["checksum"]
+    other.write_text(json.dumps({**table, "checksum": checksum(table)}))
     with pytest.raises(ValueError, match=f"other {name}"):
         compare(splits, other, GUESSES, ["newton"], ["unseen_bias"], weights, progress=False)
 

@@ -1,6 +1,8 @@
 """Data say what they are, survive interruption, and are split without leaks."""
 
+import hashlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
-from made_up import design_of_holes
+from made_up import design_of_holes, sign
 
 import mlnegf
 from mlnegf import Device, Solution, solve
+from mlnegf.runs.folder import LOG, MANIFEST, QUARANTINE, entries_of
+from mlnegf.runs.journal import Journal
+from mlnegf.runs.lock import held
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.loop import Outcome
@@ -117,10 +122,29 @@ def test_a_file_says_where_it_comes_from(table: xarray.Dataset, device: Device) 
     origin = table.attrs
     assert json.loads(origin["device"])["gate_length"] == device.gate_length
     assert origin["version"] == mlnegf.__version__
-    assert origin["command"] == "the tests"
     assert origin["start"] == START
     assert origin["part"] == "known"
     assert origin["tolerance"] == TOLERANCES["known"]
+
+
+def test_the_manifest_says_what_made_a_file(data: Path, design: Design) -> None:
+    entries = entries_of(data)
+    assert sorted(entries) == [path.name for path in files(data)]
+    for plan in design.plans:
+        entry = entries[f"{plan.name}.nc"]
+        content = (data / entry["file"]).read_bytes()
+        assert (entry["bytes"], entry["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert (entry["version"], entry["command"]) == (mlnegf.__version__, "the tests")
+        assert Device.from_dict(entry["device"]) == plan.device
+        assert [tuple(bias) for bias in entry["biases"]] == list(plan.biases)
+
+
+def test_how_long_a_device_took_is_in_the_log_and_nowhere_else(data: Path, table: xarray.Dataset) -> None:
+    rows, harmed = Journal(data / LOG).read()
+    assert [row["file"] for row in rows] == [row["file"] for row in Journal(data / MANIFEST).read()[0]]
+    assert all(row["seconds"] > 0 and row["host"] and row["finished"] for row in rows)
+    assert harmed == 0
+    assert "seconds" not in table
 
 
 def test_every_field_has_its_unit(table: xarray.Dataset) -> None:
@@ -186,7 +210,7 @@ def test_the_first_iteration_is_one_solve_of_the_start(case: Case) -> None:
 
 
 def test_the_potentials_of_a_case_fill_the_grid(case: Case) -> None:
-    first, last = (field[case.index] for field in read_potentials(case.path))
+    first, last = (field[case.index] for field in read_potentials(case))
     sample, box = case.sample(), (slice(None), *case.device.grid.box)
     assert first.shape == last.shape == case.device.grid.shape
     np.testing.assert_array_equal(first[box], sample.first_potential)
@@ -213,9 +237,8 @@ def test_a_deleted_device_is_filled_in_again(
     counted = Counted(monkeypatch)
     generate(design, copied, "again", workers=1, progress=False)
     assert counted.calls == 6
-    again, before = read(gone), read(data / gone.name)
-    np.testing.assert_allclose(again["potential"], before["potential"], atol=1e-5)
-    assert again.attrs["command"] == "again"
+    assert gone.read_bytes() == (data / gone.name).read_bytes()
+    assert entries_of(copied)[gone.name]["command"] == "again"
 
 
 def test_an_interrupted_run_loses_the_device_in_flight(
@@ -225,7 +248,7 @@ def test_an_interrupted_run_loses_the_device_in_flight(
     with pytest.raises(KeyboardInterrupt):
         generate(design, tmp_path, "interrupted", workers=1, progress=False)
     first = min(design.plans, key=lambda plan: plan.digest)
-    assert [path.name for path in tmp_path.iterdir() if path.name != DESIGN] == [f"{first.name}.nc"]
+    assert {path.name for path in tmp_path.iterdir()} == {DESIGN, MANIFEST, LOG, f"{first.name}.nc"}
     assert tuple((case.gate, case.drain) for case in cases(tmp_path)) == first.biases
 
 
@@ -234,7 +257,7 @@ def test_workers_change_nothing(data: Path, design: Design, tmp_path: Path) -> N
     generate(design, tmp_path, "the tests", workers=2, progress=False)
     assert [path.name for path in files(tmp_path)] == [path.name for path in files(data)]
     for path in files(tmp_path):
-        xarray.testing.assert_identical(read(path).drop_vars("seconds"), read(data / path.name).drop_vars("seconds"))
+        assert path.read_bytes() == (data / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +278,7 @@ def test_a_doubtful_answer_is_found_the_slow_way(
     def solver(way: str, found: Solution) -> Callable[..., Solution]:
         return lambda *_, **__: (taken.append(way), found)[1]
 
-    monkeypatch.setattr("mlnegf.scf.sweep.solve", solver("cold", replace(solution, **change)))
+    monkeypatch.setattr("mlnegf.scf.biases.solve", solver("cold", replace(solution, **change)))
     monkeypatch.setattr(generation, "solve_from_off_state", solver("slow", solution))
     answer = generation.answer(Equations.of(solution.device), 0.4, 0.3, 1e-4, slowly)
     assert taken == ways
@@ -271,7 +294,7 @@ def test_a_bias_without_an_answer_costs_no_other(
             raise RuntimeError("not at 0.3 V")
         return solve(equations, gate, *rest, **options)
 
-    monkeypatch.setattr("mlnegf.scf.sweep.solve", fussy)
+    monkeypatch.setattr("mlnegf.scf.biases.solve", fussy)
     monkeypatch.setattr(generation, "solve_from_off_state", fussy)
     one = Design(design.text.partition("[[group]]")[0] + "[[group]]")
     generate(one, tmp_path, "the tests", workers=1, progress=False)
@@ -284,31 +307,61 @@ def test_a_bias_without_an_answer_costs_no_other(
 def test_a_truncated_file_is_named_with_what_to_do(copied: Path) -> None:
     path = files(copied)[1]
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match=rf"{path}: not a whole data file .*delete the file"):
+    with pytest.raises(ValueError, match=rf"{path}: \d+ bytes that do not match their checksum .*run again what made"):
         cases(copied)
 
 
-def test_nothing_is_generated_beside_a_truncated_file(
+@pytest.mark.parametrize("how", ["damaged", "unknown", "linked"])
+def test_what_is_damaged_is_set_aside_and_made_anew(
+    copied: Path, data: Path, design: Design, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    path = files(copied)[2]
+    if how == "damaged":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif how == "unknown":
+        lines = (copied / MANIFEST).read_text().splitlines(keepends=True)
+        (copied / MANIFEST).write_text("".join(line for line in lines if path.name not in line))
+    else:
+        path.unlink()
+        path.symlink_to(data / path.name)
+    harmed = path.read_bytes()
+    generate(design, copied, "again", workers=1)
+    assert f"set aside as damaged, to be made anew: {path.name}" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in files(copied)} == {p.name: p.read_bytes() for p in files(data)}
+    (aside,) = (copied / QUARANTINE).iterdir()
+    assert aside.name.startswith(path.name)
+    assert aside.read_bytes() == harmed
+
+
+@pytest.mark.parametrize("name", ["START", "FORMAT"])
+def test_data_of_another_kind_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(f"mlnegf.warmstart.storage.{name}", "another")
+    with pytest.raises(ValueError, match=rf"{files(data)[0]}: made as .*expected .*'another'.*generate it again"):
+        cases(data)
+
+
+def test_versions_are_mixed_only_by_those_who_say_so(
     copied: Path, design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = files(copied)
-    before[2].write_bytes(b"torn")
-    before[0].unlink()
-    counted = Counted(monkeypatch)
-    with pytest.raises(ValueError, match=rf"{before[2]}: not a whole data file"):
-        generate(design, copied, "again", workers=1, progress=False)
-    assert counted.calls == 0
-    assert files(copied) == before[1:]
+    files(copied)[0].unlink()
+    monkeypatch.setattr("mlnegf.runs.folder.__version__", "9.9")
+    words = rf"{copied}: holds files of version {mlnegf.__version__} of mlnegf, this is 9.9; .*mix_versions"
+    with pytest.raises(ValueError, match=words):
+        cases(copied)
+    with pytest.raises(ValueError, match=words):
+        generate(design, copied, "newer", workers=1, progress=False)
+    assert len(files(copied)) == 2
+    generate(design, copied, "newer", workers=1, progress=False, mix_versions=True)
+    assert {entry["version"] for entry in entries_of(copied).values()} == {mlnegf.__version__, "9.9"}
+    assert len(cases(copied, mix_versions=True)) == 18
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["mlnegf.warmstart.storage.__version__", "mlnegf.warmstart.storage.START", "mlnegf.warmstart.storage.FORMAT"],
-)
-def test_data_of_another_version_are_refused(data: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(name, "another")
-    with pytest.raises(ValueError, match=rf"{files(data)[0]}: made as .*expected .*'another'.*delete the file"):
-        cases(data)
+def test_a_second_run_in_one_folder_is_told_of_the_first(copied: Path, design: Design) -> None:
+    with held(copied), pytest.raises(ValueError, match=rf"{copied}' is in use by process {os.getpid()} on .*; wait"):
+        generate(design, copied, "second", workers=1, progress=False)
+    assert not (copied / ".lock").exists()
 
 
 @pytest.mark.parametrize(
@@ -436,6 +489,7 @@ def test_a_file_of_an_unknown_part_is_refused(copied: Path) -> None:
     table = read(path)
     table.attrs["part"] = "spare"
     table.to_netcdf(path, engine="h5netcdf")
+    sign(path)
     with pytest.raises(ValueError, match=r"its device is 'spare', expected one of \('known', 'unseen', 'outside'\)"):
         cases(copied)
 

@@ -13,17 +13,18 @@ MAY_IMPORT = {
     "units": set(),
     "_common": set(),
     "transport": BASE,
+    "runs": {"_common"},
     "learning": BASE,
     "nanosheet": BASE | {"transport"},
-    "scf": BASE | {"transport", "nanosheet"},
-    "warmstart": BASE | {"learning", "nanosheet", "scf"},
+    "scf": BASE | {"runs", "transport", "nanosheet"},
+    "warmstart": BASE | {"learning", "nanosheet", "runs", "scf"},
     "atomistic": BASE | {"transport", "learning"},
     "crystal": BASE | {"learning"},
     "plots": BASE | {"learning", "nanosheet", "scf", "warmstart", "widgets"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
     "_options": BASE | {"learning", "nanosheet", "scf", "warmstart"},
-    "__main__": BASE | {"_options", "learning", "nanosheet", "scf", "warmstart", "plots"},
+    "__main__": BASE | {"_options", "learning", "nanosheet", "runs", "scf", "warmstart", "plots"},
 }
 
 

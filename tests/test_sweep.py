@@ -13,11 +13,12 @@ from made_up import design_of_holes
 import mlnegf
 from mlnegf import Device, Solution, solve
 from mlnegf.nanosheet.poisson import Poisson
+from mlnegf.scf.biases import neighbours
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem, Work
-from mlnegf.scf.sweep import continuation, neighbours
+from mlnegf.scf.sweep import continuation
 from mlnegf.warmstart.dataset import cases
 from mlnegf.warmstart.generation import generate
 from mlnegf.warmstart.samples import FILLING
@@ -101,7 +102,7 @@ def refuse(equations: Any, gate: float, *rest: Any, **options: Any) -> Solution:
 @pytest.mark.parametrize("guess", [Fussy(), "extrapolated", "previous"])
 def test_a_bias_that_fails_costs_no_other(device: Device, guess: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(guess, str):
-        monkeypatch.setattr("mlnegf.scf.sweep.solve", refuse)
+        monkeypatch.setattr("mlnegf.scf.biases.solve", refuse)
     table = mlnegf.sweep(device, [0.1, 0.2, 0.3], [0.1], guess=guess)
     assert table["outcome"].values[:, 0].tolist() == ["converged", "failed", "converged"]
     assert table["status"].values[1, 0] == "failed: RuntimeError: not at 0.2 V"
@@ -136,7 +137,7 @@ def test_arguments_are_checked_before_any_work(
     def never(*arguments: Any, **options: Any) -> Solution:
         raise AssertionError("solved before all was checked")
 
-    monkeypatch.setattr("mlnegf.scf.sweep.solve", never)
+    monkeypatch.setattr("mlnegf.scf.biases.solve", never)
     with pytest.raises(ValueError, match=words):
         mlnegf.sweep(**{"device": device, "gates": [0.1, 0.2], "drains": [0.1], **options})
 
@@ -156,7 +157,7 @@ def test_a_failed_step_is_halved_within_what_each_bias_may_cost(
         outcome = Outcome.converged if reached and solves == 3 else Outcome.stalled
         return replace(solution, gate=gate, drain=drain, outcome=outcome, work=Work(charge_evaluations=solves))
 
-    monkeypatch.setattr("mlnegf.scf.sweep.solve", short)
+    monkeypatch.setattr("mlnegf.scf.biases.solve", short)
     last = list(continuation(solution.device, [0.0, 0.4], [0.1], max_solves=most))[-1]
     assert last.work.charge_evaluations <= most
     assert last.converged == (not fails)

@@ -25,8 +25,7 @@ def write_tensors(path: Location, tensors: Mapping[str, torch.Tensor], metadata:
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     card = {**metadata, "format": f"{kind} {FORMAT_VERSION}"}
     card["checksum"] = _checksum(contiguous, card)
-    content = serialise(contiguous, card)
-    write_whole(path, lambda file: file.write_bytes(content))
+    write_whole(path, serialise(contiguous, card))
 
 
 def fingerprint(models: Iterable[nn.Module]) -> str:

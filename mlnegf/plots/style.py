@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
@@ -76,4 +77,6 @@ def panels(width: float, height: float, rows: int = 1, columns: int = 1, **optio
 
 def save(figure: Figure, path: str) -> None:
     """Write a figure to a PNG file."""
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    write_whole(path, content.getvalue())

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from mlnegf._common import require
+from mlnegf.runs.threads import one_thread
 from mlnegf.scf.equations import COUPLED_FILLING, Equations
 from mlnegf.scf.problem import Problem
-from mlnegf.scf.solve import THREADS, Solution
+from mlnegf.scf.solve import Solution
 
 _require = partial(require, caller="coupling")
 
@@ -36,7 +37,7 @@ def coupling(solution: Solution) -> Coupling:
     device, path = solution.device, solution.device.mean_free_path
     _require(path is None, "mean_free_path", path, "None: coupled modes do not know scattering")
     _require(solution.modes == "uncoupled", "modes", solution.modes, "a solution of uncoupled modes")
-    with THREADS.limit(limits=1):
+    with one_thread():
         uncoupled, coupled = (
             Problem.of(Equations.of(device, COUPLED_FILLING, modes), solution.gate, solution.drain)
             for modes in ("uncoupled", "coupled")

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from mlnegf._common import Floats, is_positive, plain, require
 from mlnegf.nanosheet.device import HOTTEST, Device
+from mlnegf.runs.threads import one_thread
 from mlnegf.scf.cautions import cut_by_lattice, lost, slopes, wells
 from mlnegf.scf.equations import Equations, number
 from mlnegf.scf.guesses import Semiclassical, Start, as_guess, start_of
@@ -21,9 +21,6 @@ from mlnegf.transport.band_limit import band_limit
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 _require = partial(require, caller="solve")
-
-THREADS = ThreadpoolController()
-# The arrays are small: a second thread gains nothing alone and loses a factor beside another process.
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +157,7 @@ def solve(
     limits = limits_of(tolerance, current_tolerance, max_solves, corrected)
     chosen, start = as_scheme(scheme), as_guess(guess)
     problem = Problem.of(device, gate, drain, filling, modes, limits.tolerance)
-    with THREADS.limit(limits=1):
+    with one_thread():
         return _solution(_follow(problem, start, chosen, limits), limits)
 
 
@@ -186,7 +183,7 @@ def solve_from_off_state(
     """
     limits = limits_of(tolerance, 1e-2, max_solves)
     problem = Problem.of(device, gate, drain, tolerance=tolerance)
-    with THREADS.limit(limits=1):
+    with one_thread():
         return _solution(from_off_state(problem, as_scheme("auto"), limits), limits)
 
 

@@ -1,23 +1,25 @@
 """Many biases of one device, each started from its solved neighbours."""
 
+import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import xarray
-from tqdm import tqdm
 
-from mlnegf._common import Floats, __version__, require
+from mlnegf._common import __version__, require
 from mlnegf.nanosheet.device import Device
+from mlnegf.runs.workers import Workers
+from mlnegf.scf.bias_grid import COLUMNS, Grid, kept, solved_grid
+from mlnegf.scf.biases import Place, follow, line_to, to_start_from
 from mlnegf.scf.equations import Equations, voltage
-from mlnegf.scf.guesses import ExtrapolatedBias, GivenPotential, PreviousBias, Solved, as_guess, start_of
-from mlnegf.scf.loop import Outcome
-from mlnegf.scf.problem import Problem, Work
+from mlnegf.scf.guesses import GivenPotential, PreviousBias, Solved, as_guess, start_of
+from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme, as_scheme
-from mlnegf.scf.solve import Solution, limits_of, solve
+from mlnegf.scf.solve import Solution, limits_of
 
 FOLLOWING = ("extrapolated", "previous")
 """Guesses that need the biases solved before."""
@@ -58,100 +60,19 @@ def continuation(
         For each bias; `work` includes the biases inserted on the way. A bias that raises an error has the outcome
         "failed", and NaN for what was not found.
     """
-    chosen = as_scheme(scheme)
+    options: dict[str, Any] = {"scheme": as_scheme(scheme), "max_solves": max_solves, **tolerances}
     equations = Equations.of(device, filling, modes, tolerances.get("tolerance", 1e-3))
     before = {(solved.gate, solved.drain): solved for solved in known}
-    solved: dict[tuple[int, int], Solved] = {}
+    solved: dict[Place, Solved | None] = {}
     for column, drain in enumerate(drains):
         for row, gate in enumerate(gates):
-            if (gate, drain) in before:
-                if np.isfinite(before[gate, drain].potential).all():
-                    solved[row, column] = before[gate, drain]
+            place, earlier = (row, column), before.get((gate, drain))
+            if earlier is not None:
+                solved[place] = earlier if np.isfinite(earlier.potential).all() else None
                 continue
-            line = [solved[key] for key in neighbours(row, column) if key in solved]
-            line = line[-1:] if guess == "previous" else line
-            solution = _reach(equations, (gate, drain), line, chosen, max_solves, tolerances, halvings=3)
-            if solution.outcome is not Outcome.failed:
-                solved[row, column] = solution
+            solution = follow(equations, (gate, drain), line_to(place, solved, guess), **options)
+            solved[place] = to_start_from(solution)
             yield solution
-
-
-def neighbours(row: int, column: int) -> list[tuple[int, int]]:
-    """Return the (row, column) of the one or two biases that another starts from, the nearest last."""
-    if row < 2 and column:
-        return [(row, column - 2), (row, column - 1)][-min(2, column) :]
-    return [(row - 2, column), (row - 1, column)][2 - min(2, row) :]
-
-
-def _reach(
-    equations: Equations,
-    bias: tuple[float, float],
-    line: list[Solved],
-    scheme: Scheme,
-    most: int,
-    tolerances: dict[str, float],
-    halvings: int,
-) -> Solution:
-    """Solve a bias from the line through solved ones; if that fails, by way of the bias halfway, in `most` solves."""
-    # As in `solve`, a scheme that may start again keeps half of the solves for that.
-    direct = most if scheme.patience is None or not line or not halvings else (most + 1) // 2
-    solution = solve_or_say_why(equations, *bias, guess=_from(line), scheme=scheme, max_solves=direct, **tolerances)
-    left = most - solution.negf_solves
-    if (
-        solution.converged
-        or solution.outcome in (Outcome.failed, Outcome.coarse)
-        or not line
-        or not halvings
-        or left < 2
-    ):
-        return solution
-    middle = (bias[0] + line[-1].gate) / 2, (bias[1] + line[-1].drain) / 2
-    half = _reach(equations, middle, line, scheme, left // 2, tolerances, halvings - 1)
-    left -= half.negf_solves
-    final = solution
-    if half.outcome is not Outcome.failed and left > 0:
-        final = _reach(equations, bias, [line[-1], half], scheme, left, tolerances, halvings - 1)
-        final.work.add(solution.work)
-    final.work.add(half.work)
-    return final
-
-
-def _from(line: Sequence[Solved]) -> Any:
-    """Start from the last two solved biases, or the last one if there are no two or both are the same."""
-    if not line:
-        return "semiclassical"
-    first, last = line[0], line[-1]
-    return PreviousBias(last) if (first.gate, first.drain) == (last.gate, last.drain) else ExtrapolatedBias(first, last)
-
-
-def solve_or_say_why(
-    equations: Equations, gate: float, drain: float, by: Callable[..., Solution] | None = None, /, **options: Any
-) -> Solution:
-    """Solve, `by` another way if given, or say in the solution why not: one bias may not cost the others."""
-    started = time.perf_counter()
-    try:
-        return (by or solve)(equations, gate, drain, **options)
-    except Exception as error:
-        nothing: Floats = np.full(equations.device.grid.shape, np.nan)
-        return Solution(
-            device=equations.device,
-            gate=gate,
-            drain=drain,
-            outcome=Outcome.failed,
-            guess_used=False,
-            error_estimate=np.nan,
-            current_error=np.nan,
-            filling=equations.filling,
-            modes=equations.modes,
-            work=Work(seconds=time.perf_counter() - started),
-            history=(),
-            warnings=(f"{type(error).__name__}: {error}",),
-            marked=False,
-            corrected=False,
-            potential=nothing,
-            charge=nothing,
-            current=np.nan,
-        )
 
 
 def sweep(
@@ -166,6 +87,10 @@ def sweep(
     filling: str | None = None,
     modes: str | None = None,
     max_solves: int = 100,
+    workers: int | None = 1,
+    memory: float | None = None,
+    scheduler: str | None = None,
+    folder: str | PathLike[str] | None = None,
 ) -> xarray.Dataset:
     """Solve a device on a grid of biases.
 
@@ -184,6 +109,12 @@ def sweep(
         Whether to draw a progress bar.
     max_solves : int
         NEGF solves allowed for each bias, with those inserted on the way to it.
+    workers, memory, scheduler
+        Who solves: `count`, `memory` and `scheduler` of `runs.workers.Workers`; this process alone unless said
+        otherwise. Drain voltages go side by side as soon as their first two gate voltages are solved; the numbers are
+        the same.
+    folder : path, optional
+        Where solved biases are kept meanwhile, for another run to go on from if this one is killed.
     scheme, tolerance, current_tolerance, filling, modes
         As of `solve`.
 
@@ -207,37 +138,29 @@ def sweep(
     equations = Equations.of(device, filling, modes, tolerance)
     if isinstance(start, (GivenPotential, PreviousBias)):
         start_of(start, Problem.of(equations, gates[0], drains[0]))
-    solutions = (
-        continuation(equations, gates, drains, guess, **options)
-        if follows
-        else (solve_or_say_why(equations, gate, drain, guess=start, **options) for drain in drains for gate in gates)
-    )
-    bar = tqdm(solutions, total=len(drains) * len(gates), disable=not progress, unit="bias")
-    table = tabulate(list(bar), gates, drains)
-    return table.assign_attrs(
-        device=json.dumps(equations.device.to_dict()),
-        version=__version__,
-        filling=equations.filling,
-        modes=equations.modes,
-        guess=guess if isinstance(guess, str) else getattr(start, "name", "") or type(start).__name__,
-        scheme=scheme if isinstance(scheme, str) else repr(scheme),
-        tolerance=float(tolerance),
-        current_tolerance=float(current_tolerance),
-        max_solves=int(max_solves),
-    )
-
-
-def tabulate(solutions: Sequence[Solution], gates: Sequence[float], drains: Sequence[float]) -> xarray.Dataset:
-    """Lay solutions, drain by drain, out as a labelled dataset."""
-    columns: dict[str, list[Any]] = {
-        name: [getattr(s, name) for s in solutions]
-        for name in ("current", "converged", "status", "guess_used", "error_estimate", "current_error")
+    attributes = {
+        "device": json.dumps(equations.device.to_dict()),
+        "version": __version__,
+        "filling": equations.filling,
+        "modes": equations.modes,
+        "guess": guess if isinstance(guess, str) else getattr(start, "name", "") or type(start).__name__,
+        "scheme": scheme if isinstance(scheme, str) else repr(scheme),
+        "tolerance": float(tolerance),
+        "current_tolerance": float(current_tolerance),
+        "max_solves": int(max_solves),
     }
-    columns["outcome"] = [solution.outcome.name for solution in solutions]
-    columns |= {name: [getattr(s.work, name) for s in solutions] for name in vars(Work())}
-    columns["warnings"] = ["; ".join(solution.warnings) for solution in solutions]
+    grid = Grid(equations, gates, drains, start, follows, options)
+    given = hashlib.sha256(start.potential.tobytes()).hexdigest() if isinstance(start, GivenPotential) else ""
+    with kept(folder, {**attributes, "gates": gates, "drains": drains, "given": given}) as store:
+        rows = solved_grid(grid, Workers(workers, memory, scheduler), store, progress)
+    return tabulate(rows, gates, drains).assign_attrs(attributes)
+
+
+def tabulate(rows: Sequence[Mapping[str, Any]], gates: Sequence[float], drains: Sequence[float]) -> xarray.Dataset:
+    """Lay what `row_of` says of solutions, drain by drain, out as a labelled dataset."""
     data = {
-        name: (("drain", "gate"), np.reshape(values, (len(drains), len(gates)))) for name, values in columns.items()
+        name: (("drain", "gate"), np.reshape([row[name] for row in rows], (len(drains), len(gates))))
+        for name in COLUMNS
     }
     table = xarray.Dataset(data, coords={"gate": list(gates), "drain": list(drains)})
     units = {"current": "A", "error_estimate": "V", "gate": "V", "drain": "V", "seconds": "s"}

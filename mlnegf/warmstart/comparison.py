@@ -8,30 +8,32 @@ certificate* if it does not; certified but between the two is *missed*, and anyt
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from itertools import chain, product
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import numpy as np
 from tqdm import tqdm
 
-from mlnegf._common import __version__, require, write_whole
+from mlnegf._common import __version__, is_finite, remove_leftovers, require, write_whole
 from mlnegf.learning.weights import Location, kind_of
 from mlnegf.nanosheet.device import Device
+from mlnegf.runs.journal import Journal, checksum
+from mlnegf.runs.lock import held
+from mlnegf.runs.workers import Workers
+from mlnegf.scf.biases import neighbours
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import Solution, solve
-from mlnegf.scf.sweep import neighbours
 from mlnegf.warmstart.dataset import Splits
 from mlnegf.warmstart.learned import KIND, LearnedGuess
 from mlnegf.warmstart.slice_guess import SliceGuess
 from mlnegf.warmstart.storage import Case, StoredSolution
-from mlnegf.warmstart.workers import pool
 
 ELSEWHERE: Final = 1e-2
 """A certified solution farther than this from the reference, V, has found another fixed point."""
@@ -124,6 +126,8 @@ def compare(
     tolerance: float = 1e-3,
     workers: int | None = None,
     progress: bool = True,
+    memory: float | None = None,
+    scheduler: str | None = None,
     **origin: str,
 ) -> list[Trial]:
     """Try guesses × schemes on the test cases; trials already in the output are kept.
@@ -132,7 +136,8 @@ def compare(
     ----------
     splits : Splits
     output : path
-        JSON file of the trials, rewritten whole after every case.
+        JSON file of the trials, written when the run ends, also by an interrupt. Until then they are in a journal
+        beside it, which the next run reads if this one is killed.
     guesses, schemes : sequence of str
         Names in `named_guesses` and `schemes.SCHEMES`.
     parts : sequence of str
@@ -141,8 +146,8 @@ def compare(
         Of the learned guess; the shipped ones unless given.
     tolerance : float
         V.
-    workers : int, optional
-        Processes with one thread each; as many as there are cores unless given.
+    workers, memory, scheduler
+        Who solves: `count`, `memory` and `scheduler` of `runs.workers.Workers`.
     progress : bool
         Whether to draw a progress bar on stderr.
     **origin
@@ -157,23 +162,52 @@ def compare(
         "weights": _weights(weights).fingerprint if "learned" in guesses else "",
         "devices": {name: device.to_dict() for name, device in _labelled(splits, parts).items()},
     }
-    trials = _resume(output, identity, origin)
-    done = {trial.key for trial in trials}
-    jobs = []
+    path, who = Path(output), Workers(workers, memory, scheduler)
+    with held(path):
+        remove_leftovers(path.parent, path.name)
+        journal = Journal(path.with_name(f"{path.name}.rows"))
+        trials = _resume(path, journal, identity, origin)
+        jobs = _jobs(splits, parts, guesses, schemes, tolerance, {trial.key for trial in trials})
+        try:
+            with (
+                who.opened(len(jobs)) as tasks,
+                tqdm(total=len(jobs), unit="case", desc="comparing", disable=not progress) as bar,
+            ):
+                if progress:
+                    bar.write(f"solving in {tasks.words}", file=sys.stderr)
+                for number, job in enumerate(jobs):
+                    tasks.give(number, judge, *job, weights, tolerance)
+                for _, found in tasks.results():
+                    journal.append({**_about(identity), "runs": [asdict(trial) for trial in found]})
+                    trials += found
+                    bar.update()
+        finally:
+            if journal.path.exists():
+                write(path, trials, {**identity, **origin})
+                journal.path.unlink()
+    return trials
+
+
+Job = tuple[str, Case, Biases, list[tuple[str, str]]]
+
+
+def _jobs(
+    splits: Splits,
+    parts: Sequence[str],
+    guesses: Sequence[str],
+    schemes: Sequence[str],
+    tolerance: float,
+    done: set[tuple[object, ...]],
+) -> list[Job]:
+    """Return what is left to try, shuffled, so that a run that is cut short has seen all kinds of cases."""
+    jobs: list[Job] = []
     for part in parts:
         for case, solved in _with_neighbours(splits, part):
             place = part, label(case), case.gate, case.drain
             pairs = [pair for pair in product(guesses, schemes) if (*place, *pair, tolerance) not in done]
             if pairs:
-                jobs.append((part, case, solved, pairs, weights, tolerance))
-    # Shuffled, so that a run that is cut short has seen all kinds of cases.
-    order = np.random.default_rng(0).permutation(len(jobs))
-    with pool(workers) as processes:
-        futures = [processes.submit(judge, *jobs[index]) for index in order]
-        for future in tqdm(as_completed(futures), total=len(jobs), unit="case", desc="comparing", disable=not progress):
-            trials += future.result()
-            write(output, trials, {**identity, **origin})
-    return trials
+                jobs.append((part, case, solved, pairs))
+    return [jobs[index] for index in np.random.default_rng(0).permutation(len(jobs))]
 
 
 def _labelled(splits: Splits, parts: Sequence[str]) -> dict[str, Device]:
@@ -267,30 +301,73 @@ def _weights(path: Location | None) -> LearnedGuess | SliceGuess:
     return LearnedGuess.load(path) if kind_of(path).startswith(KIND) else SliceGuess.load(path)
 
 
-def _resume(path: str | Path, identity: dict[str, Any], origin: dict[str, str]) -> list[Trial]:
+def _about(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in a row of the journal to which comparison it belongs."""
+    return {**identity, "devices": checksum(identity["devices"])}
+
+
+def _resume(path: Path, journal: Journal, identity: dict[str, Any], origin: dict[str, str]) -> list[Trial]:
     """Return the trials that are there, if they are of the same version, devices and weights; keep their command."""
-    if not Path(path).exists():
-        return []
-    trials, before = read(path), json.loads(Path(path).read_text())
-    identity["weights"] = identity["weights"] or before.get("weights", "")
-    origin["command"] = "; ".join(dict.fromkeys(filter(None, (before.get("command"), origin.get("command")))))
-    # Through JSON, as what it is compared with.
-    for name, mine in json.loads(json.dumps(identity)).items():
-        if before.get(name) != mine and not (name == "weights" and not before.get(name)):
-            raise ValueError(f"{path}: holds runs with other {name}; name another output, or delete this one.")
+    trials: list[Trial] = []
+    if path.exists():
+        before, trials = _read(path)
+        identity["weights"] = identity["weights"] or before.get("weights", "")
+        origin["command"] = "; ".join(dict.fromkeys(filter(None, (before.get("command"), origin.get("command")))))
+        # Through JSON, as what it is compared with.
+        _require_same(path, before, json.loads(json.dumps(identity)))
+    for row in journal.begin():
+        _require_same(journal.path, row, _about(identity))
+        trials += _trials(journal.path, row["runs"])
     return trials
 
 
+def _require_same(path: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    for name, mine in identity.items():
+        if before.get(name) != mine and not (name == "weights" and not before.get(name)):
+            raise ValueError(f"{path}: holds runs with other {name}; name another output, or delete this one.")
+
+
 def write(path: str | Path, trials: Iterable[Trial], origin: Mapping[str, Any]) -> None:
-    """Write trials and where they come from, whole or not at all."""
-    table = {**origin, "runs": [asdict(trial) for trial in trials]}
-    text = json.dumps(table, indent=0, ensure_ascii=False)
-    write_whole(path, lambda file: file.write_text(text))
+    """Write trials, where they come from and a checksum, whole or not at all."""
+    table = json.loads(json.dumps({**origin, "runs": [asdict(trial) for trial in trials]}))
+    write_whole(path, json.dumps({**table, "checksum": checksum(table)}, indent=0, ensure_ascii=False))
 
 
 def read(path: str | Path) -> list[Trial]:
     """Read what `write` wrote."""
+    return _read(path)[1]
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], list[Trial]]:
+    again = "copy it again, or delete it and run again"
     try:
-        return [Trial(**trial) for trial in json.loads(Path(path).read_text())["runs"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}); delete it and run again.") from error
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+        trials, found = table["runs"], table.pop("checksum", None)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}); {again}.") from error
+    if found != checksum(table):
+        raise ValueError(f"{path}: not a file of `mlnegf benchmark`, or changed: its checksum does not match; {again}.")
+    return table, _trials(path, trials)
+
+
+def _trials(path: str | Path, rows: Any) -> list[Trial]:
+    """Make trials of rows: none twice, and every value of its kind."""
+    try:
+        trials = [Trial(**row) for row in rows]
+    except TypeError as error:
+        raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}).") from error
+    for number, trial in enumerate(trials):
+        for name, value in vars(trial).items():
+            good = isinstance(value, KINDS[name]) and isinstance(value, bool) == (KINDS[name] is bool)
+            require(good, f"{name} of run {number}", value, f"of type {KINDS[name]}", str(path))
+        require(trial.outcome in OUTCOMES, f"outcome of run {number}", trial.outcome, f"one of {OUTCOMES}", str(path))
+        sound = is_finite(trial.gate) and is_finite(trial.drain) and all(getattr(trial, name) >= 0 for name in WORK)
+        require(sound, f"run {number}", trial, "finite voltages, and work of zero or more", str(path))
+    keys = {trial.key for trial in trials}
+    require(len(keys) == len(trials), "runs", f"{len(trials)}", f"{len(keys)}, each once", str(path))
+    return trials
+
+
+_TYPES: Final = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+KINDS: Final[dict[str, Any]] = {name: _TYPES[kind.__name__] for name, kind in get_type_hints(Trial).items()}
+"""Type of each value of a trial."""

@@ -13,26 +13,38 @@ from typing import Final
 import numpy as np
 
 from mlnegf.nanosheet.device import Device
-from mlnegf.warmstart.storage import Case, read_cases
+from mlnegf.runs.folder import entries_of, require_one_version
+from mlnegf.warmstart.storage import SUFFIX, Case, read_cases
 
 FEW: Final = 8
 """With fewer known devices than these, validation takes some biases of each: whole devices would be too many."""
 
 
-def cases(directory: str | Path) -> list[Case]:
+def cases(directory: str | Path, mix_versions: bool = False) -> list[Case]:
     """List all stored biases, in a fixed order.
+
+    Parameters
+    ----------
+    directory : path
+        Folder of `generate`.
+    mix_versions : bool
+        Whether to read files of another version of the code too.
 
     Raises
     ------
     ValueError
-        If the folder holds no data, or a file is damaged or of another version.
+        If the folder holds no data, or a file is damaged, unknown to the manifest, or of another version.
     """
-    paths = sorted(Path(directory).glob("*.nc"))
+    folder = Path(directory)
+    paths = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.is_symlink())
     if not paths:
         raise ValueError(
             f"{directory}: no data files, expected some; run `mlnegf generate --output {directory}` first."
         )
-    return [case for path in paths for case in read_cases(path)]
+    entries = entries_of(folder)
+    if not mix_versions:
+        require_one_version(folder, {path.name: entries[path.name] for path in paths if path.name in entries})
+    return [case for path in paths for case in read_cases(path, entries.get(path.name))]
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,31 @@
 """The devices of a design, solved into labelled files.
 
-One unit of work is one device at all its biases; workers share nothing but the folder. One file holds one device and is
-written whole or not at all, so that a killed run loses the devices in flight and a second run goes on behind them. The
-design lies beside the files.
+One task is one device at all its biases, and returns its file; this process alone writes, whole files or none, with a
+manifest of checksums: see `runs`. A killed run loses the devices in flight, and a second run goes on behind them to the
+same bytes. The design lies beside the files.
 
 What networks are judged on is solved slowly and surely: the gate voltage is raised from where the channel is closed,
 which follows the solution that equilibrium leads to. What they learn from starts cold, and goes the slow way where the
 cold answer is marked as one that equilibrium may not lead to.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+import json
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
 from mlnegf._common import require, write_whole
+from mlnegf.runs.folder import Folder, here
+from mlnegf.runs.workers import Workers
+from mlnegf.scf.biases import solve_or_say_why
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.solve import Solution, solve_from_off_state
-from mlnegf.scf.sweep import solve_or_say_why
 from mlnegf.warmstart.design import Design, Plan
-from mlnegf.warmstart.storage import open_file, write_device
-from mlnegf.warmstart.workers import pool
+from mlnegf.warmstart.storage import SUFFIX, device_file
 
 TOLERANCES: Final = {"known": 5e-4, "unseen": 2e-5, "outside": 2e-5}
 """Estimated error of the answers, V, by what a device is for."""
@@ -33,9 +35,16 @@ DESIGN: Final = "design.toml"
 
 
 def generate(
-    design: Design, output: str | Path, command: str, workers: int | None = None, progress: bool = True
+    design: Design,
+    output: str | Path,
+    command: str,
+    workers: int | None = None,
+    progress: bool = True,
+    memory: float | None = None,
+    scheduler: str | None = None,
+    mix_versions: bool = False,
 ) -> None:
-    """Solve every device of a design at its biases, in parallel; devices already on disk are kept.
+    """Solve every device of a design at its biases, in parallel; devices already there and whole are kept.
 
     Parameters
     ----------
@@ -43,60 +52,68 @@ def generate(
     output : path
         Folder of the files; made if it does not exist.
     command : str
-        What to write into the files as their origin.
-    workers : int, optional
-        Processes, with one thread each; as many as there are cores, or devices if those are fewer, unless given.
+        What to write into the manifest as their origin.
+    workers, memory, scheduler
+        Who solves them: `count`, `memory` and `scheduler` of `runs.workers.Workers`.
     progress : bool
-        Whether to draw a progress bar on stderr.
+        Whether to draw a progress bar on stderr, with the time left.
+    mix_versions : bool
+        Whether to keep files of another version of the code, instead of refusing to mix.
 
     Raises
     ------
     ValueError
-        If a file that is already there is damaged, or was made by other code or for another design.
+        If the folder is another run's at the moment, or its files were made by other code or for another design.
+    RunError
+        If the scheduler is lost, or a device has ended one worker after the other.
     """
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    paths = {plan: output / f"{plan.name}.nc" for plan in design.plans}
-    for plan, path in paths.items():
-        if path.exists():
-            _require_same(path, plan)
-    write_whole(output / DESIGN, lambda file: file.write_text(design.text))
-    wanted = [plan for plan, path in paths.items() if not path.exists()]
-    # In no order of theirs, so that a run cut short has seen all kinds of devices.
-    wanted.sort(key=lambda plan: plan.digest)
-    with tqdm(total=len(paths), initial=len(paths) - len(wanted), unit="device", disable=not progress) as bar:
-        for _ in _done(wanted, paths, {"command": command}, min(workers or os.cpu_count() or 1, len(wanted))):
-            bar.update()
+    who, plans = Workers(workers, memory, scheduler), {f"{plan.name}{SUFFIX}": plan for plan in design.plans}
+    with Folder.opened(Path(output), SUFFIX, mix_versions) as folder:
+        for name in folder.entries.keys() & plans.keys():
+            _require_same(folder.path / name, folder.entries[name], plans[name])
+        write_whole(folder.path / DESIGN, design.text)
+        # In no order of theirs, so that a run cut short has seen all kinds of devices.
+        wanted = sorted((plan.digest, name) for name, plan in plans.items() if name not in folder.entries)
+        with (
+            who.opened(len(wanted)) as tasks,
+            tqdm(total=len(plans), initial=len(plans) - len(wanted), unit="device", disable=not progress) as bar,
+        ):
+            if progress:
+                _announce(folder, bar, tasks.words)
+            for _, name in wanted:
+                tasks.give(name, _solved, plans[name])
+            for name, (content, took) in tasks.results():
+                folder.add(name, content, {"command": command, **_about(plans[name])}, took)
+                bar.update()
 
 
-def _done(plans: Sequence[Plan], paths: dict[Plan, Path], origin: dict[str, str], workers: int) -> Iterator[None]:
-    """Solve, yielding after each device."""
-    if workers <= 1:
-        for plan in plans:
-            _store(plan, paths[plan], origin)
-            yield
-        return
-    with pool(workers) as processes:
-        for future in as_completed([processes.submit(_store, plan, paths[plan], origin) for plan in plans]):
-            future.result()
-            yield
+def _announce(folder: Folder, bar: Any, words: str) -> None:
+    if folder.set_aside:
+        bar.write(f"set aside as damaged, to be made anew: {', '.join(folder.set_aside)}", file=sys.stderr)
+    bar.write(f"solving in {words}", file=sys.stderr)
 
 
-def _require_same(path: Path, plan: Plan) -> None:
+def _about(plan: Plan) -> dict[str, Any]:
+    """Say in the manifest what a file is for."""
+    about = {"biases": plan.biases, "part": plan.part, "device": plan.device.to_dict()}
+    # As it comes back: JSON knows no tuples.
+    return dict(json.loads(json.dumps(about)))
+
+
+def _require_same(path: Path, entry: Mapping[str, Any], plan: Plan) -> None:
     """Refuse a file that another design left."""
-    with open_file(path) as file:
-        biases = tuple(zip(file["gate"].values.tolist(), file["drain"].values.tolist(), strict=True))
-        part = file.attrs.get("part")
-    for what, found, mine in (("biases", biases, plan.biases), ("part", part, plan.part)):
-        require(found == mine, what, found, f"those of the design, {mine!r}; choose another output", str(path))
+    for name, mine in _about(plan).items():
+        words = f"those of the design, {mine!r}; choose another output"
+        require(entry.get(name) == mine, name, entry.get(name), words, str(path))
 
 
-def _store(plan: Plan, path: Path, origin: dict[str, Any]) -> None:
-    """Solve one device and write its file."""
-    tolerance = TOLERANCES[plan.part]
+def _solved(plan: Plan) -> tuple[bytes, dict[str, Any]]:
+    """Solve one device: return its file, and what it took."""
+    started, tolerance = time.perf_counter(), TOLERANCES[plan.part]
     equations = Equations.of(plan.device, tolerance=tolerance)
     solutions = [answer(equations, *bias, tolerance, slowly=plan.part != "known") for bias in plan.biases]
-    write_device(path, solutions, plan.part, tolerance=tolerance, **origin)
+    content = device_file(solutions, plan.part, tolerance=tolerance)
+    return content, {"seconds": round(time.perf_counter() - started, 3), "host": here()}
 
 
 def answer(equations: Equations, gate: float, drain: float, tolerance: float, slowly: bool) -> Solution:

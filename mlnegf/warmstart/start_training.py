@@ -45,7 +45,7 @@ def lessons(cases: Iterable[Case]) -> list[Lesson]:
         by_file.setdefault(case.path, []).append(case)
     for own in by_file.values():
         device, shape = own[0].device, Shape.of(own[0].device)
-        first, last = read_potentials(own[0].path)
+        first, last = read_potentials(own[0])
         for case in own:
             start, end = (_silicon(device, field[case.index]) for field in (first, last))
             gate, drain = (device.polarity_sign * voltage for voltage in (case.gate, case.drain))

@@ -1,31 +1,54 @@
-"""The file of one device at all its biases: written whole, and read back case by case.
+"""The file of one device at all its biases: made in memory, checked against its checksum, read back case by case.
 
-A file says what it is: format and version, the device, what it is for, the command that made it, and the start of the
-first iteration. What does not agree with this code is refused, never misread.
+A file says what it is: format and version, the device, what it is for, and the start of the first iteration; the
+manifest beside it, see `runs.folder`, knows its checksum, which is compared before the file is opened. What does not
+agree with either, or with this code, is refused, never misread: names, shapes and types before a field is read, values
+before a case is used.
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
+import h5py
 import numpy as np
 import xarray
 
-from mlnegf._common import Floats, __version__, write_whole
+from mlnegf._common import Floats, __version__
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import PoissonError
-from mlnegf.scf.equations import Equations
+from mlnegf.runs.folder import Entry, content_of, entries_of
+from mlnegf.runs.netcdf import netcdf
+from mlnegf.scf.equations import Equations, voltage
 from mlnegf.scf.guesses import Semiclassical
+from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem, Work
 from mlnegf.scf.solve import Solution
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 from mlnegf.warmstart.design import PARTS
 from mlnegf.warmstart.samples import FILLING, START, Sample
 
-FORMAT: Final = "mlnegf cases 3"
+FORMAT: Final = "mlnegf cases 4"
+SUFFIX: Final = ".nc"
+WHOLE: Final = ("bias", "x", "y", "z")
+SILICON: Final = ("bias", "x", "silicon_y", "silicon_z")
+FIELDS: Final = {
+    "potential": (WHOLE, "V"),
+    "first_potential": (WHOLE, "V"),
+    "charge": (SILICON, "nm-3"),
+    "first_charge": (SILICON, "nm-3"),
+}
+"""Fields of a file: dimensions and unit."""
+NUMBERS: Final = {"current": "A", "error_estimate": "V", "current_error": "1"}
+COUNTS: Final = tuple(name for name in vars(Work()) if name != "seconds")
+"""Work of a bias. Its seconds are no part of the answer: they are in the folder's log."""
+WORDS: Final = ("warnings", "outcome")
+MOST: Final = 100.0
+"""No stored potential is farther from zero, V."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +64,10 @@ class StoredSolution:
 
 @dataclass(frozen=True)
 class Case:
-    """Where one stored bias lies, what its device is for, and whether it has an answer."""
+    """Where one stored bias lies, what its device is for, and whether it has an answer.
+
+    `entry` is what the manifest says of the file.
+    """
 
     path: Path
     device: Device
@@ -50,6 +76,7 @@ class Case:
     part: str
     converged: bool
     index: int
+    entry: Entry = field(default_factory=dict, compare=False, repr=False)
 
     def sample(self) -> Sample:
         """Read what a network learns from."""
@@ -67,48 +94,46 @@ class Case:
         return StoredSolution(self.device, self.gate, self.drain, potential, float(row["current"]))
 
     def _row(self) -> xarray.Dataset:
-        with open_file(self.path) as file:
+        with open_file(self.path, self.entry) as file:
             return file.isel(bias=self.index).load()
 
 
-def write_device(path: Path, solutions: Sequence[Solution], part: str, **origin: Any) -> None:
-    """Write one device at all its biases, with its first iterations.
+def device_file(solutions: Sequence[Solution], part: str, **about: Any) -> bytes:
+    """Make the file of one device at all its biases, with its first iterations; the same solutions make the same bytes.
 
     Parameters
     ----------
-    path : Path
     solutions : sequence of Solution
         One for each bias.
     part : str
         One of `design.PARTS`.
-    **origin
-        What else the file should say of where it comes from.
+    **about
+        What else the file should say of itself.
     """
     device, grid = solutions[0].device, solutions[0].device.grid
     equations = Equations.of(device)
     starts, charges = zip(*(_first(equations, solution.gate, solution.drain) for solution in solutions), strict=True)
-    box, whole, silicon = (slice(None), *grid.box), ("bias", "x", "y", "z"), ("bias", "x", "silicon_y", "silicon_z")
-    fields: dict[str, Any] = {
-        "potential": (whole, [s.potential for s in solutions], {"units": "V"}),
-        "first_potential": (whole, starts, {"units": "V"}),
-        "charge": (silicon, [s.charge[box] * PER_CUBIC_CENTIMETRE for s in solutions], {"units": "nm-3"}),
-        "first_charge": (silicon, [charge[box] for charge in charges], {"units": "nm-3"}),
+    box = (slice(None), *grid.box)
+    values: dict[str, Any] = {
+        "potential": [s.potential for s in solutions],
+        "first_potential": starts,
+        "charge": [s.charge[box] * PER_CUBIC_CENTIMETRE for s in solutions],
+        "first_charge": [charge[box] for charge in charges],
     }
-    images = {name: (dims, np.array(values, dtype=np.float32), units) for name, (dims, values, units) in fields.items()}
-    fields = dict(images)
-    for name, unit in (("current", "A"), ("error_estimate", "V"), ("current_error", "1")):
+    fields: dict[str, Any] = {
+        name: (dims, np.array(values[name], dtype=np.float32), {"units": unit}) for name, (dims, unit) in FIELDS.items()
+    }
+    encoding = {
+        name: {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": (1, *images.shape[1:])}
+        for name, (_, images, _) in fields.items()
+    }
+    for name, unit in NUMBERS.items():
         fields[name] = ("bias", [getattr(s, name) for s in solutions], {"units": unit})
     fields["warnings"] = ("bias", ["; ".join(s.warnings) for s in solutions])
     fields["outcome"] = ("bias", [s.outcome.name for s in solutions])
-    fields |= {name: ("bias", [getattr(s.work, name) for s in solutions]) for name in vars(Work())}
+    fields |= {name: ("bias", [getattr(s.work, name) for s in solutions]) for name in COUNTS}
     coordinates: dict[str, Any] = {
-        "gate": ("bias", [s.gate for s in solutions], {"units": "V"}),
-        "drain": ("bias", [s.drain for s in solutions], {"units": "V"}),
-        "x": grid.x,
-        "y": grid.y,
-        "z": grid.z,
-        "silicon_y": grid.y[grid.box[0]],
-        "silicon_z": grid.z[grid.box[1]],
+        name: ("bias", [getattr(s, name) for s in solutions], {"units": "V"}) for name in ("gate", "drain")
     }
     attributes = {
         "format": FORMAT,
@@ -116,14 +141,15 @@ def write_device(path: Path, solutions: Sequence[Solution], part: str, **origin:
         "device": json.dumps(device.to_dict()),
         "part": part,
         "start": START,
-        **origin,
+        **about,
     }
-    table = xarray.Dataset(fields, coords=coordinates, attrs=attributes)
-    encoding = {
-        name: {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": (1, *values.shape[1:])}
-        for name, (_, values, _) in images.items()
-    }
-    write_whole(path, lambda file: table.to_netcdf(file, engine="h5netcdf", encoding=encoding))
+    table = xarray.Dataset(fields, coords=coordinates | _axes(device), attrs=attributes)
+    return netcdf(table, encoding)
+
+
+def _axes(device: Device) -> dict[str, Floats]:
+    grid = device.grid
+    return {"x": grid.x, "y": grid.y, "z": grid.z, "silicon_y": grid.y[grid.box[0]], "silicon_z": grid.z[grid.box[1]]}
 
 
 def _first(equations: Equations, gate: float, drain: float) -> tuple[Floats, Floats]:
@@ -136,35 +162,126 @@ def _first(equations: Equations, gate: float, drain: float) -> tuple[Floats, Flo
     return problem.unfolded(start), equations.device.grid.unfold(charge)
 
 
-def open_file(path: Path) -> xarray.Dataset:
-    """Open a file and check that it is one of ours, whole, and made by this code."""
-    advice = "delete the file and run `mlnegf generate` again; it keeps what is whole"
+@contextmanager
+def open_file(path: Path, entry: Entry | None = None) -> Iterator[xarray.Dataset]:
+    """Open a file, and see that it is whole, made by this code, and holds nothing but what its device asks for.
+
+    Parameters
+    ----------
+    path : Path
+    entry : Entry, optional
+        What the manifest says of it; looked up beside the file unless given.
+
+    Raises
+    ------
+    ValueError
+        If it is not; naming the file, and what to do.
+    """
+    content = content_of(path, entry or entries_of(path.parent).get(path.name))
     try:
-        file = xarray.open_dataset(path, engine="h5netcdf")
-        origin = tuple(file.attrs.get(name) for name in ("format", "version", "start"))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path}: not a whole data file ({error}); {advice}.") from error
-    if origin != (FORMAT, __version__, START):
-        file.close()
-        raise ValueError(f"{path}: made as {origin}, expected {(FORMAT, __version__, START)}; {advice}.")
-    return file
+        _require_own(path, content)
+        with xarray.open_dataset(BytesIO(content), engine="h5netcdf") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{path}: not a data file of mlnegf ({type(error).__name__}: {error}); {AGAIN}.") from error
 
 
-def read_cases(path: Path) -> list[Case]:
+AGAIN: Final = "generate it again, in a new folder"
+
+
+def _require_own(path: Path, content: bytes) -> None:
+    """Refuse a file of other code, or one whose parts are not those of its device, before any of them is read."""
+    with h5py.File(BytesIO(content)) as file:
+        said = {name: _text(file.attrs.get(name)) for name in ("format", "start", "part", "device")}
+        origin, expected = (said["format"], said["start"]), (FORMAT, START)
+        if origin != expected:
+            raise ValueError(f"{path}: made as {origin}, expected {expected}; {AGAIN}.")
+        if said["part"] not in PARTS:
+            raise ValueError(f"{path}: its device is {said['part']!r}, expected one of {PARTS}; {AGAIN}.")
+        device = _device(path, said["device"])
+        biases = file["gate"].shape
+        wanted = _wanted(device, int(biases[0]) if len(biases) == 1 else 0)
+        for name in sorted({*file, *wanted}):
+            link = file.get(name, getlink=True) if name in file else None
+            if name not in wanted or not isinstance(link, h5py.HardLink) or _form(file[name]) != wanted[name]:
+                found = type(link).__name__ if not isinstance(link, h5py.HardLink) else _form(file[name])
+                raise ValueError(f"{path}: {name} is {found}, expected {wanted.get(name, 'no such thing')}; {AGAIN}.")
+
+
+Form = tuple[tuple[int, ...], str]
+"""Shape and type of a dataset."""
+
+
+def _wanted(device: Device, biases: int) -> dict[str, Form]:
+    """Return what a file of a device holds."""
+    axes = {name: len(values) for name, values in _axes(device).items()}
+    sizes = {**axes, "bias": biases}
+    forms: dict[str, Form] = {name: ((size,), "<f8") for name, size in axes.items()}
+    forms |= {name: (tuple(sizes[dim] for dim in dims), "<f4") for name, (dims, _) in FIELDS.items()}
+    forms |= {name: ((biases,), "<f8") for name in ("gate", "drain", *NUMBERS)}
+    forms |= {name: ((biases,), "<i8") for name in COUNTS}
+    forms |= {name: ((biases,), "|O") for name in WORDS}
+    return forms | {"bias": ((biases,), ">f4")}
+
+
+def _form(item: Any) -> Any:
+    """Return shape and type of a dataset that lies in its file, in chunks no larger than itself."""
+    if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
+        return "not a dataset in the file itself"
+    if item.chunks and any(chunk > size for chunk, size in zip(item.chunks, item.shape, strict=True)):
+        return f"in chunks of {item.chunks}"
+    return item.shape, item.dtype.str
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _device(path: Path, text: str) -> Device:
+    try:
+        return Device.from_dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: holds no device ({error}); {AGAIN}.") from error
+
+
+def read_cases(path: Path, entry: Entry | None = None) -> list[Case]:
     """List the biases of one file."""
-    with open_file(path) as file:
-        if (part := file.attrs.get("part")) not in PARTS:
-            raise ValueError(f"{path}: its device is {part!r}, expected one of {PARTS}; generate it again.")
-        device = Device.from_dict(json.loads(file.attrs["device"]))
-        columns = (file[name].values for name in ("gate", "drain", "outcome"))
+    with open_file(path, entry) as file:
+        device = _device(path, file.attrs["device"])
+        _require_sound(path, device, file)
+        part, columns = file.attrs["part"], (file[name].values for name in ("gate", "drain", "outcome"))
         return [
-            Case(path, device, float(gate), float(drain), part, outcome == "converged", index)
+            Case(path, device, float(gate), float(drain), part, outcome == Outcome.converged.name, index, entry or {})
             for index, (gate, drain, outcome) in enumerate(zip(*columns, strict=True))
         ]
 
 
-def read_potentials(path: Path) -> tuple[Floats, Floats]:
-    """Read the semiclassical starts and the answers of one file, both (biases, nx, ny, nz), V."""
-    with open_file(path) as file:
+def _require_sound(path: Path, device: Device, file: xarray.Dataset) -> None:
+    """Refuse values that no solution has."""
+    for name, values in _axes(device).items():
+        _require(np.array_equal(file[name].values, values), path, name, "the device's own")
+    for name in ("gate", "drain"):
+        for value in file[name].values:
+            voltage(name, float(value), str(path))
+    outcomes = file["outcome"].values
+    _require(set(outcomes) <= set(Outcome.__members__), path, "outcome", f"among {list(Outcome.__members__)}")
+    answered = outcomes == Outcome.converged.name
+    for name in ("potential", "charge", *NUMBERS):
+        values = file[name].values[answered]
+        _require(bool(np.isfinite(values).all()), path, name, "finite where a bias converged")
+    for name in ("potential", "first_potential"):
+        _require(not (abs(file[name].values) > MOST).any(), path, name, f"within {MOST:g} V")
+    for name in ("charge", "first_charge", *COUNTS):
+        _require(not (file[name].values < 0).any(), path, name, "nowhere negative")
+
+
+def _require(condition: bool, path: Path, name: str, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"{path}: values of {name} are not {expected}; {AGAIN}.")
+
+
+def read_potentials(case: Case) -> tuple[Floats, Floats]:
+    """Read the semiclassical starts and the answers of a case's device at all its biases, (biases, nx, ny, nz), V."""
+    with open_file(case.path, case.entry) as file:
         first, last = (file[name].values.astype(np.float64) for name in ("first_potential", "potential"))
     return first, last
