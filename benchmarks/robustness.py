@@ -23,7 +23,8 @@ from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 import mlnegf
-from mlnegf._common import Floats, write_whole
+from mlnegf._common import Floats
+from mlnegf._files import write_whole
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import ExtrapolatedBias
 from mlnegf.scf.loop import Attempt, Limits, from_off_state, from_warmth

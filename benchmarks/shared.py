@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 import mlnegf
-from mlnegf._common import write_whole
+from mlnegf._files import write_whole
 
 Item = TypeVar("Item")
 SHARES = 0.25, 0.5, 0.75, 0.95

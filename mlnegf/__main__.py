@@ -19,7 +19,8 @@ import numpy as np
 
 import mlnegf
 from mlnegf import _options as options
-from mlnegf._common import require, write_whole
+from mlnegf._common import require
+from mlnegf._files import write_whole
 
 
 class OneThread(click.Command):

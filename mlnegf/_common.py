@@ -1,15 +1,16 @@
-"""What every room may use: array types, refusal of arguments, files written whole, the version."""
+"""What every room may use: array types, refusal of arguments, named variants, the version."""
 
-import glob
-import os
-import secrets
-import stat
 import sys
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from collections.abc import Iterable
+from itertools import islice
+from reprlib import Repr
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 __version__ = "0.2.0"
 
@@ -17,20 +18,47 @@ Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
+Kind = TypeVar("Kind")
 
-PART: Final = ".part"
-"""How the name of a file ends that is not whole yet."""
+
+class _Shortened(Repr):
+    """Words for any value, also one of a million cells, of a thousand levels or digits, or whose own repr fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, 160, 240
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        pairs = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in islice(x.items(), self.maxdict)]
+        return f"{{{', '.join(pairs + ['...'] * (len(x) > self.maxdict))}}}"
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 2000 else f"<whole number of {x.bit_length()} bits>"
+
+
+_SHORTENED = _Shortened()
+
+
+def shown(value: object) -> str:
+    """Say what a value is, in a thousand characters or fewer."""
+    words = _SHORTENED.repr(value)
+    return words if len(words) <= 1000 else f"{words[:700]} ... {words[-200:]}"
 
 
 def require(condition: bool, name: str, value: object, expected: str, caller: str) -> None:
     """Raise a ValueError that names an argument of `caller` unless a condition holds."""
     if not condition:
-        raise ValueError(f"{caller}: {name} = {value!r}, expected {expected}.")
+        raise ValueError(f"{caller}: {name} = {shown(value)}, expected {expected}.")
 
 
 def plain(value: Any) -> Any:
     """Return the Python number, bool or string in a numpy scalar or zero-dimensional array; anything else as it is."""
-    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+    if not isinstance(value, (np.generic, np.ndarray)) or value.ndim or value.dtype.kind in "mM":
+        return value  # a date of nanoseconds would become a number of them
+    return value.item()
 
 
 def is_finite(value: object) -> bool:
@@ -39,53 +67,62 @@ def is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Put a file in its place when all of it is on the disk; text is written in UTF-8.
+def hold(instance: object, kind: type[float] | type[int], *names: str) -> None:
+    """Let a frozen object hold, under these names, plain numbers of Python for those it was given."""
+    for name in names:
+        object.__setattr__(instance, name, kind(plain(getattr(instance, name))))
 
-    Whatever happens, `path` is then the old file or the new one, and nothing else is left; only a process killed while
-    it writes leaves a hidden file, its name ending in `PART`. The new file has the old one's permissions. No link is
-    followed.
 
-    Raises
-    ------
-    OSError
-        If the disk is full, the folder cannot be written to, or `path` is no regular file, such as a device.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = _mode_of(path)
-    # Nobody can have put anything in the place of a name nobody can guess.
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}{PART}")
+def is_positive(value: Any) -> bool:
+    """Say whether a value is a finite real number above zero."""
+    return is_finite(value) and plain(value) > 0
+
+
+def is_count(value: Any, least: int = 1, most: float = sys.maxsize) -> bool:
+    """Say whether a value is a whole number within bounds, of Python or numpy; a bool is none."""
+    value = plain(value)
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def as_array(value: Any) -> NDArray[Any] | None:
+    """Return what NumPy makes of a value; None where it makes nothing, or forgets that entries are masked."""
     try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode or 0o666)) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _mode_of(path: Path) -> int | None:
-    """Return the permissions of a file that is there; refuse what is no regular file."""
-    try:
-        found = path.lstat().st_mode
-    except FileNotFoundError:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists; tensors that are sparse, without data, or tracked
         return None
-    if stat.S_ISLNK(found):
+    return None if isinstance(value, np.ma.MaskedArray) and np.any(value.mask) else array
+
+
+def is_dense(value: object) -> "TypeGuard[torch.Tensor]":
+    """Say whether a value is a tensor whose entries lie in memory, one by one."""
+    torch = sys.modules.get("torch")  # what nobody has loaded has no tensors
+    return (
+        torch is not None
+        and isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not (value.is_nested or value.is_quantized or value.device.type == "meta")
+    )
+
+
+def reals(value: Any, dimensions: int) -> Floats | None:
+    """Return finite real numbers as an array of float64 of its own; None if a value is anything else, or empty."""
+    array = as_array(value)
+    if array is None or array.dtype.kind not in "fiu" or array.ndim != dimensions or not array.size:
         return None
-    if not stat.S_ISREG(found):
-        raise OSError(f"{path}: not a regular file, expected one or a new name; name another output.")
-    return stat.S_IMODE(found)
+    numbers = np.array(array, dtype=np.float64, order="C")
+    return numbers if np.isfinite(numbers).all() else None
 
 
-def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Remove what processes killed in `write_whole` left of the file `name`, or of any; nobody may be writing now."""
-    middle = f"{glob.escape(name[:100])}." if name else "*"
-    for path in folder.glob(f".{middle}{'[0-9a-f]' * 16}{PART}"):
-        path.unlink(missing_ok=True)
+def items(value: Any, kind: type[Kind]) -> list[Kind] | None:
+    """Return what an iterable holds; None if it is none, or holds anything but a kind."""
+    found: list[Kind] = []
+    if not isinstance(value, Iterable) or hasattr(value, "ndim"):
+        return None
+    for item in value:
+        if not isinstance(item, kind):
+            return None
+        found.append(item)
+    return found
 
 
 class Variant:

@@ -1,5 +1,7 @@
 """Constants in eV, nm, elementary charges and kelvin; every other unit is converted at the edge of the package."""
 
+import sys
+from numbers import Real
 from typing import Final
 
 HBAR2_OVER_2M0: Final = 0.038099821
@@ -20,4 +22,10 @@ PER_CUBIC_CENTIMETRE: Final = 1e-21
 
 def thermal_energy(temperature: float) -> float:
     """Return kT in eV at a temperature in kelvin."""
+    given: object = temperature
+    real = isinstance(given, Real) and not isinstance(given, bool)
+    if not real or not 0 <= temperature <= sys.float_info.max:
+        raise ValueError(
+            f"thermal_energy: temperature = {repr(given)[:99] if real else type(given)}, expected kelvin, zero or more."
+        )
     return BOLTZMANN * temperature

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mlnegf._common import PART, Variant, remove_leftovers, write_whole
+from mlnegf._common import Variant
+from mlnegf._files import PART, remove_leftovers, write_whole
 
 
 def test_content_is_written_and_nothing_else(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_failure_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     (tmp_path / "file").write_text("old")
-    monkeypatch.setattr(f"mlnegf._common.os.{call}", fail)
+    monkeypatch.setattr(f"mlnegf._files.os.{call}", fail)
     with pytest.raises(OSError, match="No space left"):
         write_whole(tmp_path / "file", "new")
     assert (tmp_path / "file").read_text() == "old"
@@ -66,7 +67,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlnegf._common.os.fsync", interrupt)
+    monkeypatch.setattr("mlnegf._files.os.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "file", "new")
     assert os.listdir(tmp_path) == []
@@ -97,7 +98,7 @@ def test_a_link_is_replaced_and_its_victim_is_unharmed(tmp_path: Path) -> None:
 def test_nobody_can_guess_a_temporary_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever can has planted a link there; it is not followed, and the write fails."""
     (tmp_path / "victim").write_text("mine")
-    monkeypatch.setattr("mlnegf._common.secrets.token_hex", lambda _: "0" * 16)
+    monkeypatch.setattr("mlnegf._files.secrets.token_hex", lambda _: "0" * 16)
     (tmp_path / f".file.{'0' * 16}{PART}").symlink_to(tmp_path / "victim")
     with pytest.raises(FileExistsError):
         write_whole(tmp_path / "file", "new")

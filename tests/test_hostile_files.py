@@ -5,6 +5,7 @@ shapes, types and values still have to be those of a file of ours.
 """
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from mlnegf import LearnedGuess
 from mlnegf.learning.networks import load
 from mlnegf.learning.training import CHECKPOINT
 from mlnegf.learning.weights import read_tensors, write_tensors
-from mlnegf.runs.folder import MANIFEST, entries_of
+from mlnegf.runs.folder import MANIFEST
 from mlnegf.runs.journal import checksum
 from mlnegf.warmstart.comparison import read, write
 from mlnegf.warmstart.dataset import cases
@@ -221,7 +222,7 @@ CHANGES: dict[str, Callable[[h5py.File], None]] = {
     "no device at all": lambda file: file.attrs.__delitem__("device"),
     "another start": attribute("start", "flat"),
     "another format": attribute("format", "mlnegf cases 999"),
-    "another part": attribute("part", "unseen"),
+    "another part": attribute("part", "outside"),
     "a part of nonsense": attribute("part", "../../etc"),
 }
 
@@ -264,14 +265,14 @@ def test_a_link_to_data_is_no_data(copied: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_manifest_of_nonsense_harms_nobody(copied: Path, row: dict[str, Any]) -> None:
+    """What is named is looked for in no other folder, and what is not there is no case."""
     with (copied.parent / MANIFEST).open("a") as file:
         file.write(json.dumps({**row, "checksum": checksum(row)}) + "\n")
-    try:
-        found = entries_of(copied.parent)
-    except ValueError as error:
-        assert MANIFEST in str(error)
+    if "file" in row:
+        assert {case.path for case in cases(copied.parent)} == {copied}
     else:
-        assert copied.name in found
+        with pytest.raises(ValueError, match=MANIFEST):
+            cases(copied.parent)
 
 
 def tensors_of(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -354,8 +355,6 @@ def test_results_changed_on_purpose_are_refused_with_their_name(tmp_path: Path, 
 
 @pytest.mark.parametrize("reader", [read, LearnedGuess.load, load])
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, reader: Callable[[Path], object]) -> None:
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises((ValueError, OSError), match=str(path)):

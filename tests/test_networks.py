@@ -98,7 +98,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     model = shaken()
     model.config = {**model.config, "channels": 8}
     save(tmp_path / "weights", model, CARD)
-    with pytest.raises(ValueError, match="weights do not fit their network .*bottom"):
+    with pytest.raises(ValueError, match=r"weights do not fit their network .*bottom"):
         load(tmp_path / "weights")
 
 

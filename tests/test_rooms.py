@@ -8,12 +8,13 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "mlnegf"
 
-BASE = {"units", "_common"}
+BASE = {"units", "_common", "_files"}
 MAY_IMPORT = {
     "units": set(),
     "_common": set(),
+    "_files": set(),
     "transport": BASE,
-    "runs": {"_common"},
+    "runs": {"_common", "_files"},
     "learning": BASE,
     "nanosheet": BASE | {"transport"},
     "scf": BASE | {"runs", "transport", "nanosheet"},

@@ -23,10 +23,11 @@ from typing import Any, Final
 
 import torch
 
-from mlnegf._common import Variant
+from mlnegf._common import Variant, hold, is_dense, is_positive, plain, require
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
 Tensor = torch.Tensor
+FLOATING: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 Cell = tuple[float, float, float]
 """Cell sizes (dx, dy, dz) of the square's extrusion along x, nm."""
 
@@ -67,11 +68,19 @@ class Loss(Variant):
         ValueError
             If the shapes do not fit or no cell has weight.
         """
+        caller = type(self).__name__
+        for name, given in (("prediction", prediction), ("target", target)):
+            good = is_dense(given) and given.dtype in FLOATING
+            require(good, name, given, "a dense tensor of floating numbers, (nx, S, S)", caller)
         if prediction.ndim != 3 or prediction.shape != target.shape:
             raise ValueError(
                 f"{type(self).__name__}: prediction {tuple(prediction.shape)} and target "
                 f"{tuple(target.shape)}, expected one shape (nx, S, S); call it once per case."
             )
+        _require_weight(weight, prediction.shape, caller)
+        if cell is not None:
+            sizes = isinstance(cell, (tuple, list)) and len(cell) == 3 and all(map(is_positive, cell))
+            require(sizes, "cell", cell, "three positive cell sizes (dx, dy, dz) in nm, or None", caller)
         weight = weight.expand_as(prediction)
         inside = weight > 0
         if not bool(inside.any()):
@@ -96,6 +105,21 @@ class Loss(Variant):
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return what each cell contributes, (nx, S, S), of densities that are zero on padding."""
         raise NotImplementedError
+
+
+def _require_weight(weight: Tensor, shape: torch.Size, caller: str) -> None:
+    good = is_dense(weight) and weight.dtype in (*FLOATING, torch.bool, torch.int32, torch.int64) and weight.ndim <= 3
+    fits = good and all(
+        size in (1, whole) for size, whole in zip(reversed(weight.shape), reversed(shape), strict=False)
+    )
+    words = f"a dense tensor of volumes, finite and not negative, that can be expanded to {tuple(shape)}"
+    require(fits and bool(((weight >= 0) & weight.isfinite()).all()), "weight", weight, words, caller)
+
+
+def _require_floor(loss: Any) -> None:
+    good = is_positive(loss.floor) and 1e-30 <= plain(loss.floor) <= 1e30
+    require(good, "floor", loss.floor, "a density between 1e-30 and 1e30 nm⁻³", type(loss).__name__)
+    hold(loss, float, "floor")
 
 
 LOSSES: Final[dict[str, type[Loss]]] = Loss.variants
@@ -131,6 +155,9 @@ class Relative(Loss, name="relative"):
 
     floor: float = 1e-3
 
+    def __post_init__(self) -> None:
+        _require_floor(self)
+
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return ((n − n*)/(n* + floor))²."""
         return ((prediction - target) / (target + self.floor)) ** 2
@@ -149,6 +176,9 @@ class Logarithmic(Loss, name="logarithmic"):
     """
 
     floor: float = 1e-9
+
+    def __post_init__(self) -> None:
+        _require_floor(self)
 
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return ln²((n + floor)/(n* + floor)); a negative density counts as none."""
@@ -170,6 +200,9 @@ class Ratio(Loss, name="ratio"):
 
     floor: float = 1e-3
 
+    def __post_init__(self) -> None:
+        _require_floor(self)
+
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return ((n* + floor)/(n + floor) − 1)²; a negative density counts as none."""
         ratio = (target.clamp_min(0.0) + self.floor) / (prediction.clamp_min(0.0) + self.floor)
@@ -187,6 +220,9 @@ class InverseHyperbolic(Loss, name="asinh"):
     """
 
     floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _require_floor(self)
 
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return (asinh(n/floor) − asinh(n*/floor))²."""
@@ -224,6 +260,15 @@ class PotentialNorm(Loss, name="potential_norm"):
 
     screening_length: float = 0.41
     permittivity: float = 11.7
+
+    def __post_init__(self) -> None:
+        length = self.screening_length
+        unscreened = isinstance(length, float) and length == math.inf
+        good = unscreened or (is_positive(length) and 1e-30 <= plain(length) <= 1e30)
+        require(good, "screening_length", length, "a positive length in nm, or math.inf", "PotentialNorm")
+        good = is_positive(self.permittivity) and 1 <= plain(self.permittivity) <= 1e6
+        require(good, "permittivity", self.permittivity, "a number between 1 and 1e6", "PotentialNorm")
+        hold(self, float, "screening_length", "permittivity")
 
     def field(self, prediction: Tensor, target: Tensor, weight: Tensor, cell: Cell | None) -> Tensor:
         """Return δφ²."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mlnegf._common import Floats, require
+from mlnegf._common import Floats, is_count, is_finite, is_positive, require
 from mlnegf.learning.weights import read_tensors, write_tensors
 
 _require = partial(require, caller="training")
@@ -53,9 +54,13 @@ class Settings:
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more")
+        decay = self.weight_decay
+        _require(is_count(self.epochs), "epochs", self.epochs, "at least 1, a whole number")
+        _require(is_positive(self.learning_rate), "learning_rate", self.learning_rate, "a positive number")
+        _require(is_finite(decay) and decay >= 0, "weight_decay", decay, "a number, zero or more")
+        _require(is_count(self.seed, 0), "seed", self.seed, "a whole number, zero or more")
+        known = self.checkpoint is None or isinstance(self.checkpoint, (str, PathLike))
+        _require(known, "checkpoint", self.checkpoint, "the path of a file, or None")
 
 
 class History(NamedTuple):

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any, Final
 
-import numpy as np
-
-from mlnegf._common import is_finite, plain, require
+from mlnegf._common import as_array, is_finite, plain, require
 from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Mask, Region, as_mask, as_regions
 from mlnegf.nanosheet.grid import Grid, build_grid, fit_cells
 from mlnegf.nanosheet.materials import CUBIC, MATERIALS, Material, Orientation, Valley, oriented
@@ -19,6 +17,8 @@ COLDEST, HOTTEST = 4.0, 600.0
 LENGTHS: Final = ("gate_length", "width", "thickness", "source_length", "drain_length", "oxide_thickness")
 LONGEST: Final = 1e4
 """Of any of them, nm."""
+LARGEST_INDEX: Final = 100
+"""Of a crystal direction."""
 MOST_CELLS: Final = 4e6
 """A device of more would exhaust the memory long before the patience."""
 
@@ -266,6 +266,8 @@ class Device:
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "Device":
         """Make a device of what `to_dict` returned, or a file made of it; what is not there is the default."""
+        words = "a mapping, such as Device.to_dict returns"
+        _require(isinstance(parameters, Mapping), "parameters", parameters, words)
         known = {field.name for field in fields(cls)}
         unknown = sorted(map(str, parameters.keys() - known))
         _require(not unknown, ", ".join(unknown), [parameters.get(name) for name in unknown], f"only {sorted(known)}")
@@ -273,7 +275,8 @@ class Device:
 
 
 def _three(spacing: Any) -> tuple[float, float, float]:
-    values = tuple(spacing) if isinstance(spacing, (tuple, list)) or np.ndim(spacing) == 1 else (spacing,)
+    array = as_array(spacing)
+    values = spacing if isinstance(spacing, (tuple, list)) else () if array is None or array.ndim != 1 else array
     _require(
         len(values) == 3 and all(is_finite(value) and 0 < value <= 2 for value in values),
         "spacing",
@@ -285,18 +288,16 @@ def _three(spacing: Any) -> tuple[float, float, float]:
 
 
 def _orientation(orientation: Any) -> Orientation:
-    try:
-        directions = np.asarray(orientation)
-    except ValueError:
-        directions = np.zeros(0)
+    directions = as_array(orientation)
+    good = directions is not None and directions.shape == (2, 3) and directions.dtype.kind == "i"
+    x, z = ((0, 0, 0), (0, 0, 0)) if directions is None or not good else map(tuple, directions.tolist())
     _require(
-        directions.shape == (2, 3)
-        and directions.dtype.kind == "i"
-        and bool(directions.any(axis=1).all())
-        and directions[0] @ directions[1] == 0,
+        any(x)
+        and any(z)
+        and sum(a * b for a, b in zip(x, z, strict=True)) == 0
+        and max(map(abs, (*x, *z))) <= LARGEST_INDEX,
         "orientation",
         orientation,
         "Miller indices of x and z, perpendicular, such as ((1, 1, 0), (0, 0, 1))",
     )
-    x, z = (tuple(int(index) for index in direction) for direction in directions)
-    return x, z  # type: ignore[return-value]
+    return x, z

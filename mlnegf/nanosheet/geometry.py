@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from mlnegf._common import Bools, Floats, Variant, is_finite, require
+from mlnegf._common import Bools, Floats, Variant, as_array, is_finite, require
 from mlnegf.nanosheet.materials import MATERIALS
 
 Mask = tuple[tuple[bool, ...], ...]
+MOST_PIXELS: Final = 10**6
+"""Of a mask: finer than any grid."""
 
 
 class Section(Variant):
@@ -83,11 +85,8 @@ CROSS_SECTIONS: Final[dict[str, type[Section]]] = Section.variants
 
 def as_mask(pixels: Any) -> Mask | None:
     """Return a 2D array of bool as nested tuples, or None if it is none that touches all four sides of its box."""
-    try:
-        array = np.asarray(pixels)
-    except ValueError:
-        return None
-    if array.dtype != bool or array.ndim != 2 or array.size == 0:
+    array = as_array(pixels)
+    if array is None or array.dtype != bool or array.ndim != 2 or not 0 < array.size <= MOST_PIXELS:
         return None
     if not all(side.any() for side in (array[0], array[-1], array[:, 0], array[:, -1])):
         return None

@@ -12,13 +12,16 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from mlnegf._common import Variant, is_finite, require
+from mlnegf._common import Variant, hold, is_count, is_finite, is_positive, plain, require
 
 Direction = tuple[int, int, int]
 """Miller indices in a cubic crystal."""
 
 Orientation = tuple[Direction, Direction]
 """Directions of the device's x, along which current flows, and z."""
+
+LIGHTEST, HEAVIEST = 1e-4, 1e4
+"""Masses allowed, m₀."""
 
 CUBIC: Final[Orientation] = ((1, 0, 0), (0, 0, 1))
 
@@ -44,20 +47,40 @@ class Valley:
     mixing: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mass_x", "mass_y", "mass_z", "degeneracy"):
-            value = getattr(self, name)
-            require(is_finite(value) and value > 0, name, value, "a positive number", "Valley")
+        for name in ("mass_x", "mass_y", "mass_z"):
+            _require_mass(name, getattr(self, name), "Valley")
+        require(is_count(self.degeneracy), "degeneracy", self.degeneracy, "a whole number, 1 or more", "Valley")
+        require(is_finite(self.mixing), "mixing", self.mixing, "a finite number", "Valley")
+        hold(self, float, "mass_x", "mass_y", "mass_z", "mixing")
+        hold(self, int, "degeneracy")
+
+
+def _require_mass(name: str, value: object, caller: str) -> None:
+    good = is_positive(value) and LIGHTEST <= plain(value) <= HEAVIEST
+    require(good, name, value, f"a positive number of m₀, {LIGHTEST:g} to {HEAVIEST:g}", caller)
 
 
 def delta_valleys(longitudinal: float, transverse: float) -> tuple[Valley, ...]:
     """Three pairs of ellipsoids along the cubic axes, masses in m₀."""
+    for name, mass in (("longitudinal", longitudinal), ("transverse", transverse)):
+        _require_mass(name, mass, "delta_valleys")
     ml, mt = longitudinal, transverse
     return Valley(ml, mt, mt, 2), Valley(mt, ml, mt, 2), Valley(mt, mt, ml, 2)
 
 
 def isotropic(mass: float) -> tuple[Valley, ...]:
     """One sphere, its mass in m₀."""
+    _require_mass("mass", mass, "isotropic")
     return (Valley(mass, mass, mass, 1),)
+
+
+ALLOWED: Final = {
+    "permittivity": (1.0, 1e6),
+    "affinity": (0.0, 100.0),
+    "gap": (0.0, 100.0),
+    "tunnel_mass": (LIGHTEST, HEAVIEST),
+}
+"""What a material may declare, from and to."""
 
 
 class Material(Variant):
@@ -88,9 +111,10 @@ class Material(Variant):
         """Enter a material, or say what it forgot to declare."""
         if missing := [value for value in ("permittivity", "affinity", "gap") if not hasattr(cls, value)]:
             raise TypeError(f"{cls.__name__}: {missing} undeclared, expected a number for each; see `Material`.")
-        for least, value in ((1.0, "permittivity"), (0.0, "affinity"), (0.0, "gap"), (0.0, "tunnel_mass")):
+        for value, (least, most) in ALLOWED.items():
             given = getattr(cls, value)
-            require(is_finite(given) and given >= least, value, given, f"a number, {least:g} or more", cls.__name__)
+            good = is_finite(given) and least <= given <= most
+            require(good, value, given, f"a number, {least:g} or more, up to {most:g}", cls.__name__)
         for value in ("electrons", "holes"):
             given = getattr(cls, value)
             known = isinstance(given, tuple) and all(isinstance(v, Valley) and v.mixing == 0.0 for v in given)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, reals, require
 from mlnegf.learning.training import History
-from mlnegf.plots.style import COLOURS, panels, styled
+from mlnegf.plots.style import COLOURS, panels, require_kind, require_named, styled
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 from mlnegf.warmstart.samples import Sample
 
@@ -16,6 +16,12 @@ from mlnegf.warmstart.samples import Sample
 @styled()
 def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None = None) -> Figure:
     """Draw charge slices at positions x (nm): first iteration, last one, and their difference; then a prediction's."""
+    require_kind("sample", sample, Sample, "slices")
+    require(reals(positions, 1) is not None, "positions", positions, "places in nm, one or more", "plots.slices")
+    if predicted is not None:
+        field = reals(predicted, 3)
+        good = field is not None and field.shape == sample.charge.shape
+        require(good, "predicted", predicted, f"finite numbers of shape {sample.charge.shape}", "plots.slices")
     fields = {"first": sample.first_charge, "last": sample.charge, "first − last": sample.first_charge - sample.charge}
     if predicted is not None:
         fields["predicted − last"] = predicted - sample.charge
@@ -28,7 +34,8 @@ def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None 
         shown = np.where(sample.mask, field[columns], np.nan) / PER_CUBIC_CENTIMETRE
         signed = "−" in name
         # All differences share one scale, so that a better prediction is seen to be paler.
-        largest = np.nanmax(abs(fields["first − last"][columns])) / PER_CUBIC_CENTIMETRE if signed else np.nanmax(shown)
+        peak = np.nanmax(abs(fields["first − last"][columns])) / PER_CUBIC_CENTIMETRE if signed else np.nanmax(shown)
+        largest = float(peak) or 1.0  # where nothing differs
         norm = TwoSlopeNorm(0, -largest, largest) if signed else Normalize(0, largest)
         for axis, section in zip(axes[row], shown, strict=True):
             image = axis.pcolormesh(y, z, section.T, norm=norm, cmap="RdBu_r" if signed else "magma")
@@ -48,6 +55,7 @@ def slices(sample: Sample, positions: Sequence[float], predicted: Floats | None 
 @styled()
 def iterations(sample: Sample) -> Figure:
     """Draw the first and the last iteration along x: electrons per length, and the potential energy on the axis."""
+    require_kind("sample", sample, Sample, "iterations")
     grid, middle = sample.device.grid, tuple(cells // 2 for cells in sample.mask.shape)
     figure, axes = panels(8.5, 2.9, 1, 2)
     electrons, energy = axes[0]
@@ -67,6 +75,7 @@ def iterations(sample: Sample) -> Figure:
 @styled()
 def learning_curve(histories: Mapping[str, History]) -> Figure:
     """Draw losses and the potential error on validation over epochs."""
+    require_named("histories", histories, History, "learning_curve")
     figure, axes = panels(8.5, 3.2, 1, 2)
     loss, error = axes[0]
     for index, (name, history) in enumerate(histories.items()):

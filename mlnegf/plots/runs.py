@@ -5,15 +5,26 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mlnegf._common import Floats
-from mlnegf.plots.style import COLOURS, MARKERS, STYLE, panels, styled
+from mlnegf._common import Floats, is_count, items, reals, require
+from mlnegf.plots.style import COLOURS, MARKERS, STYLE, panels, require_kind, styled
 from mlnegf.warmstart.comparison import Trial
 
 
 @styled()
 def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) -> Figure:
     """Draw the share of cases that are right within n NEGF solves, a panel for each scheme, a line for each guess."""
-    chosen = [run for run in runs if split in (None, run.split)]
+    known = items(runs, Trial) or []
+    require(bool(known), "runs", runs, "a list of one Trial or more", "plots.comparison")
+    splits = sorted({run.split for run in known})
+    require(
+        split is None or (isinstance(split, str) and split in splits),
+        "split",
+        split,
+        f"one of {splits}, or None",
+        "plots.comparison",
+    )
+    require(is_count(most, 1, 10_000), "most", most, "a number of NEGF solves", "plots.comparison")
+    chosen = [run for run in known if split in (None, run.split)]
     schemes, guesses = (list(dict.fromkeys(getattr(run, name) for run in chosen)) for name in ("scheme", "guess"))
     figure, axes = panels(3.0 * len(schemes) + 1.0, 3.4, 1, len(schemes), sharey=True)
     for axis, scheme in zip(axes[0], schemes, strict=True):
@@ -41,6 +52,12 @@ def comparison(runs: Sequence[Trial], split: str | None = None, most: int = 60) 
 @styled()
 def over_bias(values: Floats, gates: Sequence[float], drains: Sequence[float], title: str) -> Figure:
     """Draw numbers, (gates, drains), over gate and drain voltage, each written into its place."""
+    for name, voltages in (("gates", gates), ("drains", drains)):
+        require(reals(voltages, 1) is not None, name, voltages, "voltages, one or more", "plots.over_bias")
+    found = reals(values, 2)
+    good = found is not None and found.shape == (len(gates), len(drains))
+    require(good, "values", values, f"finite numbers of shape {(len(gates), len(drains))}", "plots.over_bias")
+    require_kind("title", title, str, "over_bias")
     figure, axes = panels(4.6, 2.8)
     axis = axes[0, 0]
     axis.imshow(values, origin="lower", cmap="cividis", aspect="auto")
@@ -57,6 +74,9 @@ def over_bias(values: Floats, gates: Sequence[float], drains: Sequence[float], t
 @styled()
 def certificates(runs: Sequence[Trial]) -> Figure:
     """Draw the error that the solver estimated against the true one, for every certified run."""
+    known = items(runs, Trial)
+    require(known is not None, "runs", runs, "a list of Trial", "plots.certificates")
+    runs = known or []
     figure, axes = panels(4.6, 4.0)
     axis = axes[0, 0]
     certified = [run for run in runs if run.outcome in ("right", "missed", "wrong branch")]

@@ -16,9 +16,9 @@ from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, is_count, is_positive, require
 from mlnegf.nanosheet.device import Device
-from mlnegf.plots.style import COLOURS, MARKERS, panels, styled
+from mlnegf.plots.style import COLOURS, MARKERS, panels, require_kind, require_named, styled
 from mlnegf.scf.solve import Solution
 from mlnegf.scf.spectrum import Spectrum
 from mlnegf.widgets.turntable import Box, Turntable
@@ -27,6 +27,7 @@ from mlnegf.widgets.turntable import Box, Turntable
 @styled()
 def section(device: Device) -> Figure:
     """Draw a device: its section, cell by cell, and its length."""
+    require_kind("device", device, Device, "section")
     figure, axes = panels(8.5, 2.9, 1, 2, width_ratios=[1, 1.9])
     _across(axes[0, 0], device)
     _along(axes[0, 1], device)
@@ -65,6 +66,9 @@ WORDS: Final = {"density_of_states": "states", "electrons": "electrons"}
 @styled()
 def energy_map(spectrum: Spectrum, what: str = "density_of_states", lowest: int = 3) -> Figure:
     """Draw states or electrons over x and E, the lowest subbands' edges, and beside them the current by energy."""
+    require_kind("spectrum", spectrum, Spectrum, "energy_map")
+    require(isinstance(what, str) and what in WORDS, "what", what, f"one of {sorted(WORDS)}", "plots.energy_map")
+    require(is_count(lowest, 0), "lowest", lowest, "a number of subbands", "plots.energy_map")
     figure, axes = panels(8.5, 4.0, 1, 2, width_ratios=[3.2, 1], sharey=True)
     density, current = axes[0]
     figure.colorbar(_bands(density, spectrum, what, lowest), ax=density, pad=0.01)
@@ -111,6 +115,9 @@ def transfer(tables: Mapping[str, xarray.Dataset], thermal_slope: float | None =
 
     Currents of p-type devices are drawn as their magnitudes. `thermal_slope`, V per decade, is drawn as a guide.
     """
+    require_named("tables", tables, xarray.Dataset, "transfer")
+    good = thermal_slope is None or is_positive(thermal_slope)
+    require(good, "thermal_slope", thermal_slope, "volts per decade, or None", "plots.transfer")
     figure, axes = panels(8.5, 3.3, 1, 2)
     marks = iter(zip(MARKERS * 4, range(24), strict=True))
     for name, table in tables.items():
@@ -141,6 +148,8 @@ def transfer(tables: Mapping[str, xarray.Dataset], thermal_slope: float | None =
 @styled()
 def convergence(solutions: Mapping[str, Solution], tolerance: float = 1e-3) -> Figure:
     """Draw the residual, and where it was asked the estimated error, of every NEGF solve."""
+    require_named("solutions", solutions, Solution, "convergence")
+    require(is_positive(tolerance), "tolerance", tolerance, "a positive number of volts", "plots.convergence")
     figure, axes = panels(7.0, 3.6)
     _residuals(axes[0, 0], {f"{name}: ": solution for name, solution in solutions.items()}, tolerance)
     return figure
@@ -163,6 +172,9 @@ def _residuals(axis: Axes, solutions: Mapping[str, Solution], tolerance: float) 
 @styled()
 def solution(solution: Solution, spectrum: Spectrum, tolerance: float = 1e-3) -> Figure:
     """Draw all of a solution: the device, its bands and who carries the current, its charge, and the way there."""
+    require_kind("solution", solution, Solution, "solution")
+    require_kind("spectrum", spectrum, Spectrum, "solution")
+    require(is_positive(tolerance), "tolerance", tolerance, "a positive number of volts", "plots.solution")
     figure, axes = panels(10.0, 9.0, 3, 2, width_ratios=[1.9, 1], height_ratios=[1.0, 1.4, 1.2])
     (along, across), (bands, current), (charge, way) = axes
     _along(along, solution.device)
@@ -201,6 +213,9 @@ def _charge(axis: Axes, solution: Solution) -> QuadMesh:
 @styled()
 def portrait(solution: Solution, spectrum: Spectrum, words: str = "") -> Figure:
     """Draw a solution on one small page: bands and who carries the current; charge slices, four decades."""
+    require_kind("solution", solution, Solution, "portrait")
+    require_kind("spectrum", spectrum, Spectrum, "portrait")
+    require_kind("words", words, str, "portrait")
     layout = "BBBBBBBCCC\n0011223344"
     figure, axes = plt.subplot_mosaic(layout, figsize=(8.6, 5.0), height_ratios=[2.4, 1])
     figure.colorbar(_bands(axes["B"], spectrum, "density_of_states", lowest=3), ax=axes["B"], pad=0.01)
@@ -229,6 +244,9 @@ def in_space(solution: Solution, slices: int = 24, caption: str = "") -> Turntab
 
     Brighter and less transparent is more charge, over four decades.
     """
+    require_kind("solution", solution, Solution, "in_space")
+    require(is_count(slices, 1, 1000), "slices", slices, "a whole number between 1 and 1000", "plots.in_space")
+    require_kind("caption", caption, str, "in_space")
     device, grid = solution.device, solution.device.grid
     largest = float(solution.charge[:, grid.semiconductor].max())
     whole = grid.semiconductor.shape

@@ -1,6 +1,6 @@
 """One style for all figures: units named, and readable without colour."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final
@@ -10,7 +10,8 @@ import torch
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from mlnegf._common import write_whole
+from mlnegf._common import require
+from mlnegf._files import write_whole
 
 COLOURS: Final = ("#1b4965", "#d1495b", "#3d8b5f", "#e09f3e", "#7b5ea7", "#6c757d")
 STYLE: Final[dict[str, Any]] = {
@@ -57,6 +58,17 @@ def styled() -> Iterator[None]:
         yield
     finally:
         parameters.update(before)
+
+
+def require_kind(name: str, value: object, kind: type, caller: str) -> None:
+    """Refuse to draw what is of another kind."""
+    require(isinstance(value, kind), name, value, f"a {kind.__name__}", f"plots.{caller}")
+
+
+def require_named(name: str, value: object, kind: type, caller: str) -> None:
+    """Refuse to draw what is no mapping of names to things of a kind, one or more."""
+    good = isinstance(value, Mapping) and bool(value) and all(isinstance(item, kind) for item in value.values())
+    require(good, name, value, f"a mapping of one name or more to a {kind.__name__} each", f"plots.{caller}")
 
 
 def panels(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

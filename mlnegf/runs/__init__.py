@@ -2,5 +2,5 @@
 
 Names: `workers.Workers` runs tasks, here or on a cluster of Dask; `folder.Folder` keeps files with a manifest and their
 checksums; `journal.Journal` keeps rows. Knows no physics.
-Imports `_common` alone.
+Imports `_common` and `_files` alone.
 """

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mlnegf._common import __version__, remove_leftovers, require, write_whole
+from mlnegf._common import __version__, require
+from mlnegf._files import read_whole, remove_leftovers, write_whole
 from mlnegf.runs.journal import Journal
 from mlnegf.runs.lock import held
 
@@ -41,6 +42,7 @@ def entries_of(folder: Path) -> dict[str, Entry]:
         If a line of it is torn or changed.
     """
     rows, harmed = Journal(folder / MANIFEST).read()
+    harmed += sum("file" not in row for row in rows)
     if harmed:
         raise DamagedFileError(f"{folder / MANIFEST}: {harmed} damaged lines; {_again(folder)}.")
     return {str(row["file"]): row for row in rows}
@@ -60,7 +62,7 @@ def content_of(path: Path, entry: Entry | None) -> bytes:
         )
     size = path.stat().st_size
     # Nothing larger than promised is read into memory.
-    content = path.read_bytes() if size == entry.get("bytes") else b""
+    content = read_whole(path) if size == entry.get("bytes") else b""
     if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
         raise DamagedFileError(
             f"{path}: {size} bytes that do not match their checksum in {MANIFEST}, expected {entry.get('bytes')} "
@@ -115,7 +117,7 @@ class Folder:
         with held(path):
             remove_leftovers(path)
             folder = cls(path, suffix)
-            known = {str(row["file"]): row for row in Journal(path / MANIFEST).begin()}
+            known = {str(row.get("file")): row for row in Journal(path / MANIFEST).begin()}
             Journal(path / LOG).begin()
             files = sorted(path.glob(f"*{suffix}"))
             if not mix_versions:

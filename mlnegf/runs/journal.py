@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlnegf._common import write_whole
+from mlnegf._files import write_whole
 
 Row = dict[str, Any]
 

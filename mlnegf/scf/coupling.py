@@ -33,6 +33,7 @@ def coupling(solution: Solution) -> Coupling:
 
     It takes one NEGF solve with coupled modes and one without.
     """
+    _require(isinstance(solution, Solution), "solution", solution, "a Solution, such as solve returns")
     device, path = solution.device, solution.device.mean_free_path
     _require(path is None, "mean_free_path", path, "None: coupled modes do not know scattering")
     _require(solution.modes == "uncoupled", "modes", solution.modes, "a solution of uncoupled modes")

@@ -4,9 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import numpy as np
-
-from mlnegf._common import require
+from mlnegf._common import is_positive, plain, require
 from mlnegf.nanosheet.charge import Negf
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import Poisson
@@ -64,7 +62,9 @@ class Equations:
         )
         known = isinstance(filling, str) and filling in FILLINGS
         _require(filling is None or known, "filling", filling, f"one of {sorted(FILLINGS)}")
-        _require(modes in (None, "uncoupled", "coupled"), "modes", modes, "'uncoupled' or 'coupled'")
+        known = isinstance(modes, str) and modes in ("uncoupled", "coupled")
+        _require(modes is None or known, "modes", modes, "'uncoupled' or 'coupled'")
+        _require(is_positive(tolerance), "tolerance", tolerance, "a positive number of volts")
         if isinstance(device, Equations):
             _require(
                 filling in (None, device.filling), "filling", filling, f"{device.filling!r}, that of the equations"
@@ -108,8 +108,7 @@ class Equations:
 
 def number(value: object) -> int | float | None:
     """Return a Python number, also of one in an array of no dimension; None for anything else, truth values too."""
-    if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0:
-        value = value.item()
+    value = plain(value)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

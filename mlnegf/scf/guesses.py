@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from mlnegf._common import Floats, Variant, require
-from mlnegf.nanosheet.device import Device
+from mlnegf._common import Floats, Variant, as_array, hold, is_finite, require, shown
+from mlnegf.nanosheet.device import COLDEST, HOTTEST, Device
 from mlnegf.scf.point import Point
 from mlnegf.scf.problem import BEYOND, Problem
 from mlnegf.scf.schemes import Newton
@@ -94,6 +94,11 @@ class Semiclassical(Guess, name="semiclassical"):
 
     warm: float = 200.0
 
+    def __post_init__(self) -> None:
+        good = is_finite(self.warm) and COLDEST <= self.warm <= HOTTEST
+        require(good, "warm", self.warm, f"kelvin between {COLDEST:g} and {HOTTEST:g}", "Semiclassical")
+        hold(self, float, "warm")
+
     def __call__(self, problem: Problem) -> Start:
         """Solve the semiclassical problem; no NEGF unless the device is cold."""
         if problem.device.temperature >= self.warm:
@@ -106,7 +111,7 @@ class Semiclassical(Guess, name="semiclassical"):
 class GivenPotential(Guess):
     """A potential (nx, ny, nz) on the device's grid, V."""
 
-    potential: Floats
+    potential: Any
 
     def __call__(self, problem: Problem) -> Start:
         """Check the potential and average it over the device's mirror images."""
@@ -119,9 +124,12 @@ class PreviousBias(Guess):
 
     solution: Solved
 
+    def __post_init__(self) -> None:
+        _require_solved(self.solution, "solution", type(self).__name__)
+
     def __call__(self, problem: Problem) -> Start:
         """Return the solved potential as it is."""
-        return Start(_folded(problem, self.solution.potential, "the previous solution's potential"))
+        return Start(_folded(problem, getattr(self.solution, "potential", None), "the previous solution's potential"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +139,15 @@ class ExtrapolatedBias(Guess):
     first: Solved
     second: Solved
 
+    def __post_init__(self) -> None:
+        _require_solved(self.first, "first", type(self).__name__)
+        _require_solved(self.second, "second", type(self).__name__)
+
     def __call__(self, problem: Problem) -> Start:
         """Continue the line to the point nearest to the wanted bias."""
-        before, last = (_folded(problem, s.potential, "a solved potential") for s in (self.first, self.second))
+        before, last = (
+            _folded(problem, getattr(s, "potential", None), "a solved potential") for s in (self.first, self.second)
+        )
         step = np.array([self.second.gate - self.first.gate, self.second.drain - self.first.drain])
         wanted = np.array(problem.bias) - np.array([self.second.gate, self.second.drain])
         length = float(step @ step)
@@ -146,6 +160,12 @@ class ExtrapolatedBias(Guess):
         if problem.holds(line):
             return Start(line)
         return Start(last, "the line through two solved biases was not used: it leaves all bounds here", used=False)
+
+
+def _require_solved(solved: Any, name: str, caller: str) -> None:
+    """Refuse what has no voltages it was solved at; its potential may be read when it is asked for."""
+    good = all(is_finite(getattr(solved, side, None)) for side in ("gate", "drain"))
+    require(good, name, solved, "a Solution: with gate and drain in V, and a potential", caller)
 
 
 @dataclass(frozen=True)
@@ -179,11 +199,12 @@ def as_guess(guess: Any, others: Sequence[str] = ()) -> Callable[[Problem], Star
         caller="solve",
     )
     if hasattr(guess, "potential") and hasattr(guess, "gate"):
+        _require_solved(guess, "guess", "solve")
         return PreviousBias(guess)
     if callable(guess):
         found: Callable[[Problem], Start] = guess
         return found
-    return GivenPotential(np.asarray(guess))
+    return GivenPotential(guess)
 
 
 def start_of(guess: Callable[[Problem], Start], problem: Problem) -> Start:
@@ -194,10 +215,15 @@ def start_of(guess: Callable[[Problem], Start], problem: Problem) -> Start:
     start = guess(problem)
     shape = problem.poisson.donors.shape
     require(
-        isinstance(start, Start) and np.shape(start.potential) == shape,
+        isinstance(start, Start)
+        and isinstance(start.potential, np.ndarray)
+        and start.potential.shape == shape
+        and start.potential.dtype.kind in "fiu"
+        and isinstance(start.note, str)
+        and isinstance(start.evaluated, (Point, type(None))),
         "guess",
         guess,
-        f"an object that returns a Start, its potential of shape {shape}, when it is called with a Problem",
+        f"an object that returns a Start, its potential a real array of shape {shape}, when called with a Problem",
         caller="solve",
     )
     if problem.holds(start.potential):
@@ -215,16 +241,18 @@ def start_of(guess: Callable[[Problem], Start], problem: Problem) -> Start:
     return Start(start.evaluated.potential, note, start.evaluated, used=False)
 
 
-def _folded(problem: Problem, potential: Floats, name: str) -> Floats:
-    potential, shape = np.asarray(potential), problem.device.grid.shape
-    if potential.shape != shape or potential.dtype.kind not in "fiu":
+def _folded(problem: Problem, potential: Any, name: str) -> Floats:
+    given, shape = as_array(potential), problem.device.grid.shape
+    if given is None or given.shape != shape or given.dtype.kind not in "fiu":
+        what = shown(potential) if given is None else f"has shape {given.shape} and type {given.dtype}"
         raise ValueError(
-            f"solve: guess: {name} has shape {potential.shape} and type {potential.dtype}, expected real numbers on "
-            f"device.grid: {shape}; interpolate it, or solve that device on the same spacing."
+            f"solve: guess: {name} {what}, expected real numbers on device.grid: {shape}; interpolate it, or solve "
+            "that device on the same spacing."
         )
+    potential = given.astype(np.float64)
     if not np.isfinite(potential).all():
         count = int((~np.isfinite(potential)).sum())
         raise ValueError(
             f"solve: guess: {name} has {count} cells that are not finite, expected volts; remove NaN and inf."
         )
-    return problem.folded(potential.astype(np.float64))
+    return problem.folded(potential)

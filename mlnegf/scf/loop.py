@@ -5,17 +5,20 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from mlnegf._common import Floats
+from mlnegf._common import Floats, require
 from mlnegf.nanosheet.device import HOTTEST
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.scf.guesses import Start
 from mlnegf.scf.point import ROUGH, TIGHT, Errors, Point
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme
+
+FARTHEST: Final = 1e3
+"""Potentials of this size or more, V, are none of a device's."""
 
 
 class Outcome(Enum):
@@ -204,12 +207,15 @@ class _Judge:
 
 
 def _next(scheme: Scheme, points: deque[Point]) -> Floats | None:
-    """Return the scheme's next potential, or None if it has none."""
+    """Return the scheme's next potential, or None if it has none, or none that a device can have."""
     try:
         potential = scheme.propose(list(points))
     except PoissonError:
         return None
-    return potential if np.isfinite(potential).all() else None
+    shape = points[-1].potential.shape
+    good = isinstance(potential, np.ndarray) and potential.shape == shape and potential.dtype.kind == "f"
+    require(good, "scheme", scheme, f"one that proposes real potentials of shape {shape}", "solve")
+    return potential if abs(potential).max() < FARTHEST else None  # not a number is no less
 
 
 def _iteration(point: Point, errors: Errors | None = None) -> Iteration:

@@ -12,12 +12,15 @@ object may serve any number of solves at once. A new scheme is a class, here or 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final, Literal, get_args
 
-from mlnegf._common import Floats, Variant, require
+from mlnegf._common import Floats, Variant, hold, is_count, is_positive, require
 from mlnegf.scf.frozen import settle
 from mlnegf.scf.point import Point
 from mlnegf.scf.steps import combined, limited
+
+_require = partial(require, caller="scheme")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +39,29 @@ class Scheme(Variant, ABC):
     memory: int = 1
     patience: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        hold(self, int, "memory", *(["patience"] if self.patience is not None else []))
+
     @abstractmethod
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the next potential, V, from the last `memory` points, oldest first."""
 
 
+def _check_counts(scheme: Any) -> None:
+    memory, patience = scheme.memory, scheme.patience
+    _require(is_count(memory), "memory", memory, "how many points it wants to see, 1 or more")
+    _require(
+        patience is None or is_count(patience), "patience", patience, "a number of NEGF solves, 1 or more, or None"
+    )
+
+
 Predictor = Literal["image", "shifted"]
+
+
+def _check_predictor(predictor: object) -> None:
+    known = isinstance(predictor, str) and predictor in get_args(Predictor)
+    _require(known, "predictor", predictor, f"one of {get_args(Predictor)}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,10 @@ class Gummel(Scheme, name="gummel"):
     """
 
     predictor: Predictor = "image"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_predictor(self.predictor)
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return what the predictor makes of the last point."""
@@ -92,6 +116,13 @@ class Anderson(Scheme, name="anderson"):
     condition: float = 1e-4
     predictor: Predictor = "image"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_predictor(self.predictor)
+        good = is_positive(self.condition) and self.condition < 1
+        _require(good, "condition", self.condition, "a share of the largest singular value, between 0 and 1")
+        hold(self, float, "condition")
+
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the combination of images whose combined step is the smallest."""
         places = [point.potential for point in points]
@@ -121,6 +152,13 @@ class Newton(Scheme, name="newton"):
 
     tolerance: float = 1e-2
     longest: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        good = is_positive(self.tolerance) and self.tolerance < 1
+        _require(good, "tolerance", self.tolerance, "a relative residual between 0 and 1")
+        _require(is_positive(self.longest), "longest", self.longest, "a positive number of kT/e")
+        hold(self, float, "tolerance", "longest")
 
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return the last point plus its capped Newton step, and the second order if it is the smaller part."""
@@ -160,6 +198,13 @@ class Automatic(Scheme, name="auto"):
     memory: int = 2
     patience: int | None = 6
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        newton = as_scheme(self.newton)
+        _require(newton.memory == 1, "newton", newton, "a scheme that sees one point, such as Newton()")
+        _require(is_positive(self.growth), "growth", self.growth, "a positive factor")
+        hold(self, float, "growth")
+
     def propose(self, points: Sequence[Point]) -> Floats:
         """Return Newton's proposal, or the image of the last point."""
         if len(points) > 1 and points[-1].distance > self.growth * points[-2].distance:
@@ -176,7 +221,8 @@ def as_scheme(scheme: Any) -> Scheme:
     if isinstance(scheme, str) and scheme in SCHEMES:
         return SCHEMES[scheme]()
     parts = ("memory", "patience", "propose")
-    good = not isinstance(scheme, type) and all(hasattr(scheme, part) for part in parts)
+    good = not isinstance(scheme, type) and all(hasattr(scheme, part) for part in parts) and callable(scheme.propose)
     require(good, "scheme", scheme, f"one of {sorted(SCHEMES)} or a Scheme object", caller="solve")
+    _check_counts(scheme)
     found: Scheme = scheme
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlnegf._common import Floats, require
+from mlnegf._common import Floats, is_positive, plain, require
 from mlnegf.nanosheet.device import HOTTEST, Device
 from mlnegf.runs.threads import one_thread
 from mlnegf.scf.cautions import cut_by_lattice, lost, slopes, wells
@@ -191,8 +191,8 @@ def limits_of(tolerance: float, current_tolerance: float, max_solves: int, corre
     """Check when to stop."""
     errors = []
     for name, value in (("tolerance", tolerance), ("current_tolerance", current_tolerance)):
-        errors.append(number(value) or 0.0)
-        _require(0 < errors[-1] < np.inf, name, value, "a positive number")
+        _require(is_positive(value), name, value, "a positive number")
+        errors.append(plain(value))
     solves = number(max_solves)
     _require(isinstance(solves, int) and solves >= 1, "max_solves", max_solves, "a whole number, 1 or more")
     _require(isinstance(corrected, (bool, np.bool_)), "corrected", corrected, "True or False")

@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray
 
-from mlnegf._common import __version__, require
+from mlnegf._common import __version__, as_array, require
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.workers import Workers
 from mlnegf.scf.bias_grid import COLUMNS, Grid, kept, solved_grid
@@ -21,7 +21,9 @@ from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme, as_scheme
 from mlnegf.scf.solve import Solution, limits_of
 
-FOLLOWING = ("extrapolated", "previous")
+MOST: Final = 10_000
+"""Gate voltages, and drain voltages, that a sweep may have."""
+FOLLOWING: Final = ("extrapolated", "previous")
 """Guesses that need the biases solved before."""
 
 _require = partial(require, caller="sweep")
@@ -126,6 +128,7 @@ def sweep(
         the version, and what the biases were solved with.
     """
     gates, drains = _voltages("gates", gates), _voltages("drains", drains)
+    _require(isinstance(progress, (bool, np.bool_)), "progress", progress, "True or False")
     limits_of(tolerance, current_tolerance, max_solves)
     options: dict[str, Any] = {
         "scheme": as_scheme(scheme),
@@ -170,8 +173,7 @@ def tabulate(rows: Sequence[Mapping[str, Any]], gates: Sequence[float], drains: 
 
 
 def _voltages(name: str, values: Sequence[float]) -> list[float]:
-    shape = np.shape(np.asarray(values, dtype=object))
-    _require(
-        len(shape) == 1 and shape[0] > 0, name, f"array of shape {shape}", "a list of finite voltages, one dimension"
-    )
+    array = as_array(values)
+    good = array is not None and array.ndim == 1 and 0 < array.size <= MOST
+    _require(good, name, values, f"a list of 1 to {MOST} finite voltages, one dimension")
     return [voltage(name, value, "sweep") for value in values]

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 
+from mlnegf._common import is_dense, require, shown
+from mlnegf.transport.checks import as_tensor
 from mlnegf.transport.leads import Lead
 
 Tensor = torch.Tensor
@@ -35,6 +37,14 @@ class System:
     right: Lead
     overlap: Tensor | None = None
     overlap_upper: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("diagonal", "upper"):
+            blocks = getattr(self, name)
+            good = is_dense(blocks) and blocks.ndim == 3
+            require(good, name, blocks, "a tensor of three dimensions; System.of makes it of any array", "System")
+        for side, lead in (("left", self.left), ("right", self.right)):
+            require(isinstance(lead, Lead), side, lead, "a Lead; System.of makes it of a pair of blocks", "System")
 
     @staticmethod
     def of(
@@ -77,8 +87,10 @@ class System:
         kind = torch.complex128 if any(value.is_complex() for value in given.values()) else torch.float64
         try:
             tensors = {name: value.to(device, kind) for name, value in given.items()}
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise ValueError(f"transport: device = {device!r} cannot be used: {error}") from None
+        except (RuntimeError, AssertionError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"transport: device = {shown(device)} cannot be used: {shown(str(error))}") from None
+        words = "a torch.device that holds numbers, such as 'cpu' or 'cuda'"
+        require(is_dense(tensors["diagonal"]), "device", device, words, "transport")
 
         def lead_of(side: str) -> Lead:
             return Lead(*(tensors.get(f"{side} {name}") for name in LEAD_BLOCKS))  # type: ignore[arg-type]
@@ -97,9 +109,9 @@ class System:
     def unit(self) -> float:
         """The power of four next to the largest hopping: divided by it, no digit of any entry changes."""
         hoppings = [self.upper, self.left.hopping, self.right.hopping]
-        size = max(float(part.abs().max()) for part in hoppings)
+        size = max(float(part.detach().abs().max()) for part in hoppings)
         size = size or float(self.diagonal.abs().max()) or 1.0
-        return float(4.0 ** round(math.log(size, 4)))
+        return float(4.0 ** min(round(math.log(size, 4)), LARGEST_POWER))
 
     @cached_property
     def in_own_unit(self) -> "System":
@@ -111,6 +123,15 @@ class System:
         return System(self.diagonal / self.unit, self.upper / self.unit, left, right, *overlaps)
 
 
+def require_system(system: System) -> System:
+    """Return what is a system, refuse what is none."""
+    require(isinstance(system, System), "system", system, "a System, such as System.of makes it", "transport")
+    return system
+
+
+LARGEST_POWER = 511
+"""Of four that a number can hold."""
+
 LEAD_BLOCKS = ("onsite", "hopping", "overlap", "overlap_hopping")
 
 
@@ -120,9 +141,9 @@ def _parts(name: str, value: Any, counts: tuple[int, ...]) -> tuple[Any, ...]:
     if isinstance(value, Lead):
         return value.blocks
     try:
-        parts = tuple(value)
-    except TypeError:
-        raise ValueError(f"transport: {name} = {value!r}, expected {meaning}.") from None
+        parts = tuple(islice(value, max(counts) + 1))
+    except (TypeError, RuntimeError):  # no sequence; a tensor that is not dense
+        raise ValueError(f"transport: {name} = {shown(value)}, expected {meaning}.") from None
     if len(parts) not in counts:
         raise ValueError(f"transport: {name} has {len(parts)} parts, expected {meaning}.")
     return parts
@@ -144,18 +165,3 @@ def _check_entries(given: dict[str, Tensor]) -> None:
             f"transport: overlap = None, but {of_leads[0]} is given; expected the device's own ⟨n|S|n⟩ and ⟨n|S|n+1⟩ "
             "as well."
         )
-
-
-def as_tensor(name: str, value: Any) -> Tensor:
-    """Turn any array of numbers into a tensor of its own, real or complex in double precision."""
-    if isinstance(value, Tensor):
-        if value.dtype == torch.bool:
-            raise ValueError(f"transport: {name} has type bool, expected real or complex numbers.")
-        return value.to(torch.complex128 if value.is_complex() else torch.float64)
-    try:
-        array = np.array(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"transport: {name} is no array of numbers: {error}") from None
-    if array.dtype.kind not in "fiuc":
-        raise ValueError(f"transport: {name} has type {array.dtype}, expected real or complex numbers.")
-    return torch.from_numpy(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64))

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.optimize import brentq
 
-from mlnegf._common import Floats, Variant
+from mlnegf._common import Floats, Variant, require
 from mlnegf.transport.chain_lead import ChainLead
 from mlnegf.transport.chains import Chains
 from mlnegf.transport.contacts import Contacts
@@ -191,6 +191,8 @@ class BoundLeads:
 
 def bound_states(chains: Chains, contacts: Contacts, filling: str = "edges") -> BoundStates:
     """Find and fill every bound state that holds more than 1e-12 electrons; `filling` is a name in `FILLINGS`."""
+    known = isinstance(filling, str) and filling in FILLINGS
+    require(known, "filling", filling, f"one of {sorted(FILLINGS)}", "bound_states")
     onsite, hopping = chains.onsite.numpy(), chains.hopping.numpy()
     weights = chains.contact_weights.numpy()
     edges = onsite[:, [0, -1]]

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import torch
 
+from mlnegf._common import is_positive, plain, require
 from mlnegf.transport.bound_states import BoundStates, bound_states
 from mlnegf.transport.chains import Chains
 from mlnegf.transport.contacts import Contacts
@@ -62,6 +63,11 @@ class ChainCharge:
         filling : str
             Of bound states, a name in `bound_states.FILLINGS`.
         """
+        require(isinstance(chains, Chains), "chains", chains, "Chains", "ChainCharge")
+        require(isinstance(contacts, Contacts), "contacts", contacts, "Contacts(source, drain, kT)", "ChainCharge")
+        for name, value in (("density_scale", density_scale), ("tolerance", tolerance)):
+            require(is_positive(value), name, value, "a positive number", "ChainCharge")
+        density_scale, tolerance = float(plain(density_scale)), float(plain(tolerance))
         return ChainCharge(
             chains,
             contacts,

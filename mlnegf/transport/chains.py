@@ -20,14 +20,20 @@ all of its side chains: Σ(x) = c(x)Σ_lead with c = α, plus 1 at the lead's si
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 
+from mlnegf._common import is_dense, is_positive, plain, require
 from mlnegf.transport.chain_lead import ChainLead
+from mlnegf.transport.checks import finite, untracked
 from mlnegf.units import HBAR2_OVER_2M0
 
 Tensor = torch.Tensor
+
+MOST_SITES: Final = 100_000
+HIGHEST: Final = 1000.0
+"""Site energies allowed, eV."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,16 @@ class Chains:
     degeneracy: Tensor
     scattering: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        require(is_positive(self.spacing), "spacing", self.spacing, "a positive length, nm", "Chains")
+        good = is_dense(self.onsite) and self.onsite.ndim == 2 and self.onsite.numel() > 0
+        require(good, "onsite", self.onsite, "a tensor of subbands and sites, one or more; see Chains.one", "Chains")
+        subbands, sites = self.onsite.shape
+        for name, shape in (("hopping", (subbands,)), ("degeneracy", (subbands,)), ("scattering", (2, sites))):
+            value = getattr(self, name)
+            good = (value is None and name == "scattering") or (is_dense(value) and tuple(value.shape) == shape)
+            require(good, name, value, f"a tensor of shape {shape}", "Chains")
+
     @staticmethod
     def one(onsite: Any, mass: float, spacing: float, degeneracy: float = 2.0) -> "Chains":
         """Return a single chain.
@@ -69,8 +85,18 @@ class Chains:
         degeneracy : float
             Electrons a state holds; 2 for spin alone.
         """
-        hopping, held = hopping_energy(mass, spacing).reshape(1), torch.tensor([degeneracy], dtype=torch.float64)
-        return Chains(torch.as_tensor(onsite, dtype=torch.float64)[None], hopping, spacing, held)
+        for name, value in (("mass", mass), ("spacing", spacing), ("degeneracy", degeneracy)):
+            require(is_positive(value), name, value, "a positive number", "Chains")
+        mass, spacing, degeneracy = (float(plain(value)) for value in (mass, spacing, degeneracy))
+        hopping = hopping_energy(mass, spacing)
+        words = f"one that with a mass of {mass:g} m₀ gives a hopping between 1e-9 and 1e9 eV"
+        require(1e-9 <= float(hopping) <= 1e9, "spacing", spacing, words, "Chains")
+        edge = untracked("onsite", finite("onsite", onsite, (None,), "Chains"), "Chains")
+        good = len(edge) <= MOST_SITES and float(edge.abs().max()) <= HIGHEST
+        words = f"{MOST_SITES} sites or fewer, each within {HIGHEST:g} eV of zero"
+        require(good, "onsite", onsite, words, "Chains")
+        held = torch.tensor([degeneracy], dtype=torch.float64)
+        return Chains(edge[None], hopping.reshape(1), spacing, held)
 
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
@@ -103,6 +129,8 @@ def contact_weights(scattering: Tensor | None, sites: int) -> Tensor:
 
 def hopping_energy(mass: Tensor | float, spacing: float) -> Tensor:
     """Return t = ħ²/(2 m a²) in eV for a mass in m₀ and a spacing in nm."""
+    good = is_positive(spacing) and 1e-6 <= spacing <= 1e6
+    require(good, "spacing", spacing, "a positive length, 1e-6 to 1e6 nm", "hopping_energy")
     return torch.as_tensor(HBAR2_OVER_2M0 / spacing**2) / torch.as_tensor(mass, dtype=torch.float64)
 
 
@@ -194,6 +222,21 @@ def chain_states(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Te
     scattering : Tensor, (2, nx), optional
         See `Chains`.
     """
+    onsite = untracked("onsite", finite("onsite", onsite, (None, None), "chain_states"), "chain_states")
+    count, sites = onsite.shape
+    hopping, energy = (
+        untracked(name, finite(name, value, (count,), "chain_states"), "chain_states")
+        for name, value in (("hopping", hopping), ("energy", energy))
+    )
+    require(bool((hopping > 0).all()), "hopping", hopping, "positive numbers", "chain_states")
+    if scattering is not None:
+        scattering = finite("scattering", scattering, (2, sites), "chain_states")
+        untracked("scattering", scattering, "chain_states")
+    return solved(onsite, hopping, energy, scattering)
+
+
+def solved(onsite: Tensor, hopping: Tensor, energy: Tensor, scattering: Tensor | None = None) -> ChainStates:
+    """Do as `chain_states`, of arguments that are known to be good."""
     left = ChainLead.of(energy - onsite[:, 0], hopping)
     right = ChainLead.of(energy - onsite[:, -1], hopping)
     if scattering is None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mlnegf._common import hold, is_finite, plain, require
+
 Tensor = torch.Tensor
 
 
@@ -14,6 +16,14 @@ class Contacts:
     source: float
     drain: float
     kT: float
+
+    def __post_init__(self) -> None:
+        for name in ("source", "drain", "kT"):
+            value = getattr(self, name)
+            good = is_finite(value) and abs(plain(value)) <= 1e100
+            require(good, name, value, "a finite energy, eV, up to 1e100", "Contacts")
+        require(plain(self.kT) >= 1e-100, "kT", self.kT, "a positive energy, eV, 1e-100 or more", "Contacts")
+        hold(self, float, "source", "drain", "kT")
 
     def occupation(self, energy: Tensor) -> tuple[Tensor, Tensor]:
         """Fermi functions of source and drain."""

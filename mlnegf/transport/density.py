@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf._common import require
-from mlnegf.transport.blocks import System
+from mlnegf._common import is_positive, plain, require
+from mlnegf.transport.blocks import System, require_system
 from mlnegf.transport.contacts import Contacts, fermi
 from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.leads import Lead
 from mlnegf.transport.quadrature import EnergyPoints, Panels, nodes_of, refine
-from mlnegf.transport.scattering import scattering_states
+from mlnegf.transport.scattering import batches
 from mlnegf.units import CONDUCTANCE_QUANTUM
 
 Tensor = torch.Tensor
@@ -72,8 +72,10 @@ def filled_states(system: System, contacts: Contacts, tolerance: float = 1e-7) -
     tolerance : float
         Largest abs(Kronrod − Gauss) of one panel, electrons in one site; the flux to 1e-6 kT a panel.
     """
-    require(contacts.kT > 0, "contacts.kT", contacts.kT, "a positive energy", "filled_states")
-    require(tolerance > 0, "tolerance", tolerance, "a positive number of electrons", "filled_states")
+    require_system(system)
+    require(isinstance(contacts, Contacts), "contacts", contacts, "Contacts(source, drain, kT)", "filled_states")
+    require(is_positive(tolerance), "tolerance", tolerance, "a positive number of electrons", "filled_states")
+    tolerance = float(plain(tolerance))
     edges = [band_edges(lead) for lead in system.leads]
     left_is_reference = bool(edges[0][0] <= edges[1][0])
     level, other = (contacts.source, contacts.drain) if left_is_reference else (contacts.drain, contacts.source)
@@ -193,7 +195,7 @@ class _Window:
         sites = energies.new_zeros(len(points.mode), len(self.system.diagonal))
         flux = torch.zeros_like(energies)
         matrix = torch.zeros_like(self.system.diagonal)
-        for batch, states in scattering_states(energies, self.system):
+        for batch, states in batches(energies, self.system):
             waves = states.from_right if self.left_is_reference else states.from_left
             charge = waves.abs().square().sum((-2, -1)) / (2 * torch.pi)
             sites.index_add_(0, panel[batch], ((weight - rough) * excess)[batch, None] * charge)

@@ -1,20 +1,27 @@
 """The full effective-mass lattice: every cell an orbital, slices along x the blocks."""
 
+from typing import Any, Final
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from mlnegf._common import Bools, as_array, is_finite, plain, reals, require, shown
 from mlnegf.transport.blocks import System
 from mlnegf.transport.leads import Lead
 
 Tensor = torch.Tensor
 
+LARGEST: Final = 1e300
+"""Of any energy: what is added to it is a number too."""
+MOST_ENTRIES: Final = 2**29
+"""Of all diagonal blocks: four gigabytes of them."""
+
 
 def cubic_lattice(
-    potential: NDArray[np.float64],
+    potential: Any,
     hopping: float | tuple[float, float, float] = 1.0,
     flux: float = 0.0,
-    mask: NDArray[np.bool_] | None = None,
+    mask: Any = None,
 ) -> System:
     """Lay a potential on a cubic lattice with hard walls; the leads continue the first and the last slice.
 
@@ -37,15 +44,22 @@ def cubic_lattice(
     System
         Blocks of one orbital for each cell of the section, row-major.
     """
-    tx, ty, tz = (float(t) for t in np.broadcast_to(np.asarray(hopping), 3))
-    values = torch.tensor(np.asarray(potential), dtype=torch.float64)
-    if values.ndim != 3 or len(values) < 2:
+    tx, ty, tz = _hoppings(hopping)
+    good = is_finite(flux) and abs(plain(flux)) <= 1e6
+    require(good, "flux", flux, "a number of flux quanta, up to 1e6", "cubic_lattice")
+    flux = float(plain(flux))
+    found = reals(potential, 3)
+    if found is None or len(found) < 2 or abs(found).max() > LARGEST:
         raise ValueError(
-            f"cubic_lattice: potential has shape {tuple(values.shape)}, expected (nx, ny, nz) with 2 slices or more."
+            f"cubic_lattice: potential has shape {_shape(potential)}, expected real numbers up to {LARGEST:g}, "
+            "(nx, ny, nz) with 2 slices or more."
         )
+    values = torch.from_numpy(found)
     nx, ny, nz = values.shape
-    if mask is not None and mask.shape != (ny, nz):
-        raise ValueError(f"cubic_lattice: mask has shape {mask.shape}, expected that of a section, {(ny, nz)}.")
+    entries = nx * (ny * nz) ** 2
+    words = f"fewer cells: its blocks would take {entries:.2g} entries, at most {MOST_ENTRIES:.2g}"
+    require(entries <= MOST_ENTRIES, "potential", found, words, "cubic_lattice")
+    mask = None if mask is None else _mask(mask, (ny, nz))
 
     def line(size: int, t: float) -> Tensor:
         beside = torch.diag(torch.ones(size - 1, dtype=torch.float64), 1)
@@ -61,3 +75,26 @@ def cubic_lattice(
     upper = torch.diag(bond).expand(nx - 1, -1, -1)
     blocks = diagonal.to(bond.dtype)
     return System(blocks, upper, Lead(blocks[0], upper[0]), Lead(blocks[-1], upper[-1]))
+
+
+def _hoppings(hopping: Any) -> tuple[float, float, float]:
+    found = [hopping] * 3 if is_finite(hopping) else reals(hopping, 1)
+    good = found is not None and len(found) == 3 and max(map(abs, map(plain, found))) <= LARGEST
+    words = f"one finite energy, or three along x, y and z, up to {LARGEST:g}"
+    require(good, "hopping", hopping, words, "cubic_lattice")
+    tx, ty, tz = (float(t) for t in ([] if found is None else found))
+    return tx, ty, tz
+
+
+def _mask(mask: Any, shape: tuple[int, int]) -> Bools:
+    cells = as_array(mask)
+    if cells is None or cells.shape != shape:
+        raise ValueError(f"cubic_lattice: mask has shape {_shape(mask)}, expected that of a section, {shape}.")
+    good = cells.dtype == bool and bool(cells.any())
+    require(good, "mask", mask, "True and False, somewhere True; try mask > 0.5", "cubic_lattice")
+    return cells
+
+
+def _shape(value: Any) -> str:
+    array = as_array(value)
+    return f"{array.shape} and type {array.dtype}" if array is not None else f"none ({shown(value)})"

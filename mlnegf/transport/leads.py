@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from scipy.sparse.csgraph import connected_components
 
+from mlnegf._common import require
 from mlnegf.transport import decimation
 from mlnegf.transport.chain_lead import phase_factor
+from mlnegf.transport.checks import finite, real_energies, require_broadening
 from mlnegf.transport.decimation import Cell
 from mlnegf.transport.self_energies import SelfEnergy
 
@@ -127,15 +129,29 @@ def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-
     ValueError
         On a band edge, or where localised states of the lead lie at the energy.
     """
-    if side not in SIDES:
-        raise ValueError(f"leads: side = {side!r}, expected 'left' or 'right'.")
-    (found,) = _of_lead(energies, lead, (side,), broadening)
+    require(isinstance(side, str) and side in SIDES, "side", side, "'left' or 'right'", "leads")
+    require_broadening(broadening)
+    energies = real_energies(energies)
+    (found,) = _of_lead(energies, _checked(lead), (side,), broadening)
     for n in torch.nonzero(~found.is_known)[:1, 0].tolist():
         raise ValueError(
             f"leads: the {side} lead has a band edge or localised states at energy {float(energies[n])!r}, where its "
             "self-energy is not defined; take another energy or a larger broadening."
         )
     return found
+
+
+def _checked(lead: Lead) -> Lead:
+    """Bring the blocks of a lead to one type."""
+    require(isinstance(lead, Lead), "lead", lead, "a Lead(onsite, hopping)", "leads")
+    onsite = finite("lead.onsite", lead.onsite, (None, None), "leads", real=False)
+    given = [onsite if block is None else block for block in lead.blocks]
+    names = [f"lead.{field.name}" for field in fields(lead)]
+    shape = (len(onsite), len(onsite))
+    parts = [finite(name, block, shape, "leads", real=False) for name, block in zip(names, given, strict=True)]
+    kind = torch.complex128 if any(part.is_complex() for part in parts) else torch.float64
+    kept = [None if block is None else part.to(kind) for block, part in zip(lead.blocks, parts, strict=True)]
+    return Lead(*kept)  # type: ignore[arg-type]
 
 
 def self_energies(energies: Tensor, left: Lead, right: Lead, broadening: float) -> tuple[SelfEnergy, SelfEnergy]:

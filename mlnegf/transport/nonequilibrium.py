@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlnegf.transport.chains import Chains, ChainStates, chain_states, gathered
+from mlnegf.transport.chains import Chains, ChainStates, gathered, solved
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.quadrature import ABOVE, EnergyPoints, Panels, above, energies_of, refine
 from mlnegf.units import CONDUCTANCE_QUANTUM
@@ -118,7 +118,7 @@ def _integrals(points: EnergyPoints, density: Tensor, current: Tensor, modes: in
 
 def _solve(chains: Chains, points: EnergyPoints) -> ChainStates:
     modes, energy = points.modes, points.energy.reshape(-1)
-    return chain_states(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)
+    return solved(chains.onsite[modes], chains.hopping[modes], energy, chains.scattering)
 
 
 def _integrands(

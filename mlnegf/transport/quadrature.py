@@ -10,6 +10,7 @@ too large are halved.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import torch
@@ -37,6 +38,9 @@ def _gauss_kronrod() -> tuple[Floats, Floats, Floats]:
         np.array([*gauss, 0.417959183673469387755102040816327, *gauss[::-1]]),
     )
 
+
+MOST_PANELS: Final = 4096
+"""That a halving may lead to, or four times the first ones: what fails on more is nothing that halving mends."""
 
 NODES, KRONROD, GAUSS = _gauss_kronrod()
 
@@ -166,7 +170,7 @@ def refine(
     defect : callable
         Maps energy points to |Kronrod − Gauss| in units of the tolerance, one number a panel.
     depth : int
-        Largest number of halvings.
+        Largest number of halvings; fewer, where they would lead to more than `MOST_PANELS`.
 
     Returns
     -------
@@ -175,15 +179,15 @@ def refine(
     rows : int64 Tensor, (P,)
         Where each of them lies among all that `defect` was asked, call after call.
     left : float
-        Largest defect of a panel that was still above 1 after `depth` halvings; 0 when there is none.
+        Largest defect of a panel that was still above 1 after the last halving; 0 when there is none.
     """
     accepted: list[Panels] = []
     rows: list[Tensor] = []
-    left, asked = 0.0, 0
+    left, asked, most = 0.0, 0, max(MOST_PANELS, 4 * len(panels.start))
     for level in range(depth + 1):
         error = defect(place(panels))
         failing = error > 1.0
-        if level == depth and bool(failing.any()):
+        if bool(failing.any()) and (level == depth or 2 * int(failing.sum()) > most):
             left = float(error[failing].max())
             failing = torch.zeros_like(failing)
         accepted.append(panels.select(~failing))

@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 
-from mlnegf._common import is_finite
-from mlnegf.transport.blocks import System, as_tensor
+from mlnegf._common import is_count, require
+from mlnegf.transport.blocks import System, require_system
+from mlnegf.transport.checks import as_tensor, finite, real_energies, require_broadening
 from mlnegf.transport.leads import Lead, self_energies
 from mlnegf.transport.self_energies import SelfEnergy
 from mlnegf.transport.waves import injected_waves
@@ -30,6 +31,9 @@ Tensor = torch.Tensor
 
 MEMORY = 2**28
 """Bytes of eliminated blocks kept at a time; energies are taken in batches that fit."""
+
+MOST_ENERGIES = 2**14
+"""In a batch, however small the blocks: what else is kept of each may be larger than they."""
 
 ASIDE = 1e-5
 """How far from an energy that a lead does not allow both sides are looked at, in units of the largest hopping."""
@@ -97,6 +101,9 @@ class ScatteringStates:
 
     def spectral_function(self, site: int) -> Tensor:
         """Return the block ⟨site|A|site⟩ = i(G − G†), (Q, block, block), of the states that the leads inject."""
+        sites = self.from_left.shape[1]
+        good = is_count(site, -sites, sites - 1)
+        require(good, "site", site, f"a whole number between {-sites} and {sites - 1}", "spectral_function")
         left, right = self.from_left[:, site], self.from_right[:, site]
         return left @ left.mH + right @ right.mH
 
@@ -133,8 +140,15 @@ def scattering_states(
     ValueError
         Naming an energy at which there is no answer.
     """
+    require_broadening(broadening)
+    points = real_energies(energies).to(require_system(system).diagonal.device)
+    return batches(points, system, broadening)
+
+
+def batches(energies: Tensor, system: System, broadening: float = 1e-10) -> Iterator[tuple[slice, ScatteringStates]]:
+    """Do as `scattering_states`, of arguments that are known to be good."""
     sites, block, _ = system.diagonal.shape
-    size = max(1, MEMORY // (sites * block**2 * system.diagonal.element_size()))
+    size = max(1, min(MEMORY // (sites * block**2 * system.diagonal.element_size()), MOST_ENERGIES))
     for start in range(0, len(energies), size):
         batch = slice(start, min(start + size, len(energies)))
         yield batch, _states(energies[batch], system, broadening)
@@ -216,9 +230,11 @@ def transmission(
     array, (Q,)
         A tensor, where the work was done, if `energies` or `diagonal` is one, otherwise a NumPy array.
     """
+    require_broadening(broadening)
+    points = real_energies(energies)
     system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
-    points = _points(energies, broadening).to(system.diagonal.device)
-    parts = [states.transmission for _, states in scattering_states(points, system, broadening)]
+    points = points.to(system.diagonal.device)
+    parts = [states.transmission for _, states in batches(points, system, broadening)]
     return _like(torch.cat(parts), energies, diagonal)
 
 
@@ -240,11 +256,12 @@ def density_of_states(
         diag(G Γ G†)/2π of the left and of the right lead, states per energy and orbital, one spin. States bound
         below both leads are not injected and not in it. With overlaps this is the part of the orbital, not Mulliken's.
     """
+    require_broadening(broadening)
+    points = real_energies(energies)
     system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
-    points = _points(energies, broadening).to(system.diagonal.device)
+    points = points.to(system.diagonal.device)
     parts = [
-        torch.stack([states.left_injected, states.right_injected])
-        for _, states in scattering_states(points, system, broadening)
+        torch.stack([states.left_injected, states.right_injected]) for _, states in batches(points, system, broadening)
     ]
     return _like(torch.cat(parts, 1) / (2 * torch.pi), energies, diagonal)
 
@@ -270,28 +287,21 @@ def carriers(
     electrons, holes : Tensor, (Q, ...)
         To be integrated over energy.
     """
-    trailing = (len(energies),) + (1,) * (density.ndim - 2)
-    left, right = (occupation.reshape(trailing) for occupation in occupations)
-    above = energies.reshape(trailing) > neutral
+    energies = real_energies(energies)
+    number = len(energies)
+    density = as_tensor("density", density, "carriers")
+    density = finite("density", density, (2, number, *(None for _ in density.shape[2:])), "carriers")
+    pair = isinstance(occupations, (tuple, list)) and len(occupations) == 2
+    require(pair, "occupations", occupations, "a pair of Fermi functions, of source and drain", "carriers")
+    level = as_tensor("neutral", neutral, "carriers")
+    level = finite("neutral", level, density.shape[2:] if level.ndim else (), "carriers")
+    trailing = (number,) + (1,) * (density.ndim - 2)
+    left, right = (finite("occupations", one, (number,), "carriers").reshape(trailing) for one in occupations)
+    above = energies.reshape(trailing) > level
     electrons = density[0] * left + density[1] * right
     holes = density[0] * (1 - left) + density[1] * (1 - right)
     zero = torch.zeros_like(electrons)
     return torch.where(above, electrons, zero), torch.where(above, zero, holes)
-
-
-def _points(energies: Any, broadening: float) -> Tensor:
-    points = as_tensor("energies", energies)
-    if points.is_complex():
-        raise ValueError(
-            "transport: energies are complex, expected real ones; for G off the real axis see green_blocks."
-        )
-    if isinstance(broadening, bool) or not (is_finite(broadening) and broadening > 0):
-        raise ValueError(f"transport: broadening = {broadening!r}, expected a small positive number such as 1e-10.")
-    if points.ndim != 1 or not len(points) or not bool(torch.isfinite(points).all()):
-        raise ValueError(
-            f"transport: energies has shape {tuple(points.shape)}, expected a list of finite numbers, one dimension."
-        )
-    return points
 
 
 def _like(values: Tensor, *given: Any) -> Any:

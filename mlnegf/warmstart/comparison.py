@@ -18,7 +18,8 @@ from typing import Any, Final, get_type_hints
 import numpy as np
 from tqdm import tqdm
 
-from mlnegf._common import __version__, is_finite, remove_leftovers, require, write_whole
+from mlnegf._common import __version__, is_finite, require
+from mlnegf._files import read_whole, remove_leftovers, write_whole
 from mlnegf.learning.weights import Location, kind_of
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.journal import Journal, checksum
@@ -341,7 +342,7 @@ def read(path: str | Path) -> list[Trial]:
 def _read(path: str | Path) -> tuple[dict[str, Any], list[Trial]]:
     again = "copy it again, or delete it and run again"
     try:
-        table = json.loads(Path(path).read_text(encoding="utf-8"))
+        table = json.loads(read_whole(path))
         trials, found = table["runs"], table.pop("checksum", None)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}); {again}.") from error

@@ -30,7 +30,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
-from itertools import chain, product
+from itertools import chain, islice, product
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import qmc
 
-from mlnegf._common import Floats, is_finite, require
+from mlnegf._common import Floats, is_count, is_finite, require, shown
 from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.grid import build_grid
 from mlnegf.scf.equations import voltage
@@ -51,6 +51,13 @@ DRAWN: Final = {"biases", "gate", "drain"}
 """The two ways to say biases."""
 
 _require = partial(require, caller="Design")
+
+MOST_DEVICES: Final = 10_000
+"""Of a design."""
+MOST_BIASES: Final = 10_000
+"""Of a device."""
+HOPELESS: Final = 1000
+"""Draws after which less than one valid device in a hundred is none to wait for."""
 
 Bias = tuple[float, float]
 """Gate and drain voltage, V."""
@@ -97,26 +104,33 @@ class Design:
     source: str = "design"
 
     def __post_init__(self) -> None:
+        _require(isinstance(self.source, str), "source", self.source, "the name of the file")
+        _require(isinstance(self.text, str), "text", self.text, "the text of a TOML file")
         twice = sorted(name for name, count in Counter(plan.name for plan in self.plans).items() if count > 1)
         _require(not twice, "group", twice, f"each device once in {self.source}")
 
     @staticmethod
     def read(file: str | PathLike[str]) -> "Design":
         """Read a file, or one of the designs that come with the package by its name."""
+        words = f"a TOML file or one of {shipped()}"
+        _require(isinstance(file, (str, PathLike)), "file", file, words)
         if str(file) in shipped():
             return Design(_folder().joinpath(f"{file}.toml").read_text(encoding="utf-8"), str(file))
         path = Path(file)
-        _require(path.is_file(), "design", str(file), f"a TOML file or one of {shipped()}")
         try:
-            return Design(path.read_text(encoding="utf-8"), str(path))
+            _require(path.is_file(), "design", str(file), words)
+            text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise _no_toml(str(path), error) from error
+        except OSError as error:
+            raise ValueError(f"Design: design = {shown(str(file))} cannot be read ({error.strerror}).") from error
+        return Design(text, str(path))
 
     @cached_property
     def _table(self) -> dict[str, Any]:
         try:
             return tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise _no_toml(self.source, error) from error
 
     @cached_property
@@ -128,8 +142,16 @@ class Design:
         tables = isinstance(groups, list) and all(isinstance(group, dict) for group in groups)
         _require(tables and bool(groups), "group", groups, f"[[group]] tables in {self.source}")
         _require(isinstance(each, dict), "each", each, "a table, [each]")
-        _require(_is_count(seed, 0), "seed", seed, "a whole number, 0 or more")
-        return tuple(chain.from_iterable(self._group(index, seed, each) for index in range(len(groups or ()))))
+        _require(is_count(seed, 0, math.inf), "seed", seed, "a whole number, 0 or more")
+        plans = chain.from_iterable(self._group(index, seed, each) for index in range(len(groups or ())))
+        found = tuple(islice(plans, MOST_DEVICES + 1))
+        _require(
+            len(found) <= MOST_DEVICES,
+            "group",
+            f"{len(groups or ())} tables",
+            f"{MOST_DEVICES} devices in all, or fewer",
+        )
+        return found
 
     def _group(self, index: int, seed: int, each: Mapping[str, Any]) -> Iterator[Plan]:
         try:
@@ -147,12 +169,8 @@ def _folder() -> Traversable:
     return resources.files("mlnegf.warmstart").joinpath("designs")
 
 
-def _no_toml(source: str, error: ValueError) -> ValueError:
+def _no_toml(source: str, error: Exception) -> ValueError:
     return ValueError(f"Design: {source} is no TOML ({error}); see `mlnegf.warmstart.design`.")
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _merged(each: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,9 +185,9 @@ def _merged(each: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]
 def _plans(group: Mapping[str, Any], seed: tuple[int, int]) -> Iterator[Plan]:
     """Draw the devices of a group, each with its biases; a draw that makes no device on its grid is passed over."""
     part, count, biases = group.get("part", "known"), group.get("devices", 1), group.get("biases", 1)
-    _require(part in PARTS, "part", part, f"one of {PARTS}")
-    for name, value in (("devices", count), ("biases", biases)):
-        _require(_is_count(value, 1), name, value, "a whole number, 1 or more")
+    _require(isinstance(part, str) and part in PARTS, "part", part, f"one of {PARTS}")
+    for name, value, most in (("devices", count, MOST_DEVICES), ("biases", biases, MOST_BIASES)):
+        _require(is_count(value, 1, most), name, value, f"a whole number, 1 or more, up to {most}")
     about = {name: value for name, value in group.items() if name not in {"part", "devices"} | LISTED | DRAWN}
     unknown = sorted(about.keys() - {field.name for field in fields(Device)})
     _require(not unknown, ", ".join(unknown), [about[name] for name in unknown], "a parameter of Device")
@@ -178,9 +196,11 @@ def _plans(group: Mapping[str, Any], seed: tuple[int, int]) -> Iterator[Plan]:
     width = len(names) + (0 if listed else 2 * biases)
     draws = qmc.Sobol(max(width, 1), rng=np.random.default_rng(seed)) if width else None
     made, refused = 0, ""
-    for _ in range(20 * count):
+    for drawn in range(20 * count):
         if made == count:
             return
+        if drawn >= HOPELESS and made < drawn / 100:
+            break
         point = draws.random()[0] if draws is not None else np.zeros(0)
         chosen = {name: _draw(name, about[name], share) for name, share in zip(names, point, strict=False)}
         try:
@@ -200,6 +220,8 @@ def _plans(group: Mapping[str, Any], seed: tuple[int, int]) -> Iterator[Plan]:
 def _biases(group: Mapping[str, Any], device: Device, point: Floats, listed: bool) -> tuple[Bias, ...]:
     if listed:
         gates, drains = (_voltages(name, group.get(name)) for name in ("gates", "drains"))
+        pairs = len(gates) * len(drains)
+        _require(pairs <= MOST_BIASES, "gates", f"{pairs} pairs with drains", f"{MOST_BIASES} biases or fewer")
         biases = tuple((gate, drain) for drain, gate in product(drains, gates))
     else:
         gates, drains = (

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from mlnegf._common import require, write_whole
+from mlnegf._common import require
+from mlnegf._files import write_whole
 from mlnegf.runs.folder import Folder, here
 from mlnegf.runs.workers import Workers
 from mlnegf.scf.biases import solve_or_say_why

@@ -7,17 +7,18 @@ the semiclassical start is taken instead and the solution says so.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Final
 
 import numpy as np
 import torch
 
-from mlnegf._common import Floats, Ints, require
+from mlnegf._common import Floats, Ints, items, require
 from mlnegf.learning.networks.network import ranges_of
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.weights import Location, filled, fingerprint, read_tensors, write_tensors
@@ -27,6 +28,8 @@ from mlnegf.scf.guesses import Guess, Semiclassical, Start
 from mlnegf.scf.problem import Problem
 from mlnegf.warmstart.description import CONDITIONS, RANGED, Description, Shape
 from mlnegf.warmstart.trained_range import never_varied, trained_for
+
+_require = partial(require, caller="LearnedGuess")
 
 FILE: Final = "start.safetensors"
 """The shipped weights, in `mlnegf/warmstart/weights`."""
@@ -67,6 +70,12 @@ class LearnedGuess(Guess, name="learned"):
     models: Sequence[SeparableNetwork]
     metadata: dict[str, str]
 
+    def __post_init__(self) -> None:
+        _require(bool(items(self.models, SeparableNetwork)), "models", self.models, "a list of SeparableNetwork")
+        needed = {"ranges", "trained_for", "filling", "doubt"}
+        good = isinstance(self.metadata, Mapping) and needed <= self.metadata.keys()
+        _require(good, "metadata", self.metadata, f"a mapping with {sorted(needed)}; see start_training.voters")
+
     @property
     def fingerprint(self) -> str:
         """Checksum of the weights."""
@@ -87,6 +96,7 @@ class LearnedGuess(Guess, name="learned"):
     @classmethod
     def load(cls, path: Location) -> "LearnedGuess":
         """Load weights that `mlnegf train` wrote; ValueError for any other file."""
+        _require(isinstance(path, (str, os.PathLike)), "path", path, "the path of a file that `mlnegf train` wrote")
         tensors, metadata = read_tensors(path, KIND)
         voters: dict[str, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
@@ -112,12 +122,14 @@ class LearnedGuess(Guess, name="learned"):
 
     def save(self, path: Location) -> None:
         """Write the weights to one file, whole or not at all."""
+        _require(isinstance(path, (str, os.PathLike)), "path", path, "the path of a file")
         tensors = {f"{i}.{name}": t for i, model in enumerate(self.models) for name, t in model.state_dict().items()}
         own = {"models": str(len(self.models)), "config": json.dumps(self.models[0].config)}
         write_tensors(path, tensors, {**self.metadata, **own}, KIND)
 
     def __call__(self, problem: Problem) -> Start:
         """Correct the semiclassical start; no NEGF solve."""
+        _require(isinstance(problem, Problem), "problem", problem, "a Problem, such as Problem.of(device, gate, drain)")
         if reasons := self._not_told(problem):
             return _aside(problem, "; ".join(reasons))
         shape, bias = Shape.of(problem.device, problem.negf.basis.section), (problem.gate_potential, problem.drain)
@@ -134,6 +146,7 @@ class LearnedGuess(Guess, name="learned"):
 
     def vote(self, description: Description) -> tuple[Floats, float]:
         """Return the mean correction, (nx, cells), V, and the largest standard deviation of the votes, V."""
+        _require(isinstance(description, Description), "description", description, "a Description of a case")
         with torch.no_grad():
             votes = torch.stack([corrected(model, description) for model in self.models]).double().numpy()
         return votes.mean(0), float(votes.std(0).max())

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlnegf._common import Floats, require
+from mlnegf._common import Floats, is_finite, items, require
 from mlnegf.learning import training as loop
 from mlnegf.learning.losses import LOSSES, Loss, weighted_mean
 from mlnegf.learning.networks import NETWORKS, Network
@@ -49,9 +49,11 @@ class Settings(loop.Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.potential_weight >= 0, "potential_weight", self.potential_weight, "zero or more")
-        _require(self.loss in LOSSES, "loss", self.loss, f"one of {sorted(LOSSES)}")
-        _require(self.network in NETWORKS, "network", self.network, f"one of {sorted(NETWORKS)}")
+        weight = self.potential_weight
+        _require(is_finite(weight) and weight >= 0, "potential_weight", weight, "a number, zero or more")
+        for name, known in (("loss", LOSSES), ("network", NETWORKS)):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value in known, name, value, f"one of {sorted(known)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,12 @@ def train(
         If there is nothing to train or validate on, the loss is no longer finite, or the checkpoint is damaged or
         belongs to another run.
     """
-    training = list(training)
+    _require(isinstance(settings, Settings), "settings", settings, "Settings()")
+    samples = {}
+    for name, given in (("training", training), ("validation", validation)):
+        samples[name] = items(given, Sample) or []
+        _require(bool(samples[name]), name, given, "at least one sample; check the split")
+    training, validation = samples["training"], samples["validation"]
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are left alone
         torch.manual_seed(settings.seed)
         model = untrained(settings.network)
@@ -133,8 +140,6 @@ def train(
         _require(hasattr(model, name), "network", settings.network, f"one that sets self.{name} in its constructor")
     lessons = [Example.of(sample, model.size) for sample in training]
     exams = [Example.of(sample, model.size) for sample in validation]
-    for name, examples in (("training", lessons), ("validation", exams)):
-        _require(bool(examples), name, examples, "at least one sample; check the split")
     _require_outputs(model, lessons[0])
     objective, data = Objective.of(settings, lessons), _checksum(lessons + exams)
     model.ranges = ranges_of(training)

@@ -6,17 +6,21 @@ never made: the sum over the section is the same before and after. Along one axi
 small matrix, and two of them rescale a section.
 """
 
-import operator
 from functools import lru_cache
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlnegf._common import Bools, Floats, Ints
+from mlnegf._common import Bools, Floats, Ints, as_array, is_count, is_dense, require, shown
 
 Mask = NDArray[Any] | torch.Tensor | None
+
+FLOATING: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+MOST_CELLS: Final = 10**8
+"""Of a result, its batch included, and of the shares along one axis: a gigabyte."""
 
 
 @overload
@@ -87,15 +91,18 @@ def rescale(
             "least one cell along y and z; for a single row of cells use slice_[None, :]."
         )
     source = (content.shape[-2], content.shape[-1])
+    _check_size(content, target)
     kept = _mask(source_mask, source, "source_mask")
     allowed = _mask(target_mask, target, "target_mask")
     if kept is not None:
         inside = torch.from_numpy(kept).to(content.device)
         content = torch.where(inside, content, content.new_zeros(()))
-    if not bool(torch.isfinite(content).all()):
+    # A sum of them must be a number too.
+    readable = content.detach().abs() <= torch.finfo(content.dtype).max / max(source[0] * source[1], 2)
+    if not bool(readable.all()):
         raise ValueError(
-            f"rescale: slice_ holds {int((~torch.isfinite(content)).sum())} cells that are NaN or "
-            "infinite, expected finite numbers; if they lie outside the section, give source_mask."
+            f"rescale: slice_ holds {int((~readable).sum())} cells that are NaN, infinite or too large for their sum, "
+            "expected finite numbers; if they lie outside the section, give source_mask."
         )
     result = _spread(content, target, allowed)
     return result if isinstance(slice_, torch.Tensor) else result.numpy()
@@ -160,42 +167,52 @@ def _plan(source: tuple[int, int], target: tuple[int, int], packed: bytes) -> tu
 
 def _tensor(slice_: NDArray[Any] | torch.Tensor) -> torch.Tensor:
     if isinstance(slice_, torch.Tensor):
-        if not slice_.is_complex():
-            return slice_ if slice_.is_floating_point() else slice_.to(torch.float64)
-        kind = str(slice_.dtype)
+        if is_dense(slice_) and not slice_.is_complex():
+            return slice_ if slice_.dtype in FLOATING else slice_.to(torch.float64)
+        kind = f"{slice_.dtype} in a {slice_.layout} tensor on {slice_.device}"
     else:
-        array = np.asarray(slice_)
-        if array.dtype.kind in "biuf":
+        array = as_array(slice_)
+        if array is not None and array.dtype.kind in "biuf":
             # A copy: torch takes neither read-only, reversed nor big-endian arrays.
             precision = np.float32 if array.dtype == np.float32 else np.float64
             return torch.from_numpy(np.array(array, dtype=precision, order="C"))
-        kind = str(array.dtype)
+        kind = shown(slice_) if array is None else str(array.dtype)
     raise ValueError(f"rescale: slice_ holds {kind}, expected real numbers; rescale its real parts one by one.")
 
 
 def _shape(shape: Any) -> tuple[int, int]:
-    try:
-        ny, nz = (operator.index(cells) for cells in shape if not isinstance(cells, bool))
-        valid = min(ny, nz) >= 1
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise ValueError(
-            f"rescale: shape = {shape!r}, expected two positive whole numbers, the cells along y and z; try (24, 24)."
-        )
-    return ny, nz
+    cells = shape.tolist() if isinstance(shape, np.ndarray) or _is_counts(shape) else shape
+    good = isinstance(cells, (tuple, list)) and len(cells) == 2 and all(map(is_count, cells))
+    expected = "two positive whole numbers, the cells along y and z; try (24, 24)"
+    require(good, "shape", shape, expected, "rescale")
+    ny, nz = cells
+    return int(ny), int(nz)
+
+
+def _is_counts(shape: Any) -> bool:
+    return isinstance(shape, torch.Tensor) and shape.dtype in (torch.int32, torch.int64) and shape.device.type == "cpu"
+
+
+def _check_size(content: torch.Tensor, target: tuple[int, int]) -> None:
+    """Refuse what would take more memory than any section needs."""
+    source, batch = content.shape[-2:], content.shape[:-2].numel()
+    most = max(batch * target[0] * max(target[1], source[1]), source[0] * target[0], source[1] * target[1])
+    words = f"fewer cells: {most:.2g} numbers to hold, at most {MOST_CELLS:.0g}"
+    require(most <= MOST_CELLS, "shape", target, words, "rescale")
 
 
 def _mask(mask: Mask, shape: tuple[int, int], name: str) -> Bools | None:
     if mask is None:
         return None
-    values = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    values = as_array(mask.detach().cpu() if is_dense(mask) else mask)
+    if values is None:
+        raise ValueError(f"rescale: {name} = {shown(mask)}, expected an array of True and False, {shape}.")
     if values.shape != shape:
         raise ValueError(
             f"rescale: {name} has shape {values.shape}, expected {shape}, the cells it chooses "
             "among; a mask has no batch axes."
         )
-    if not np.isin(values, (0, 1)).all():
+    if values.dtype.kind not in "biufc" or not ((values == 0) | (values == 1)).all():
         raise ValueError(
             f"rescale: {name} holds {values.dtype} values, expected only True and False; try {name} > 0.5."
         )

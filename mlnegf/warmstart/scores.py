@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mlnegf._common import items, require
 from mlnegf.warmstart.comparison import OUTCOMES, WORK, Trial
 
 TITLES: Final = {
@@ -25,7 +26,9 @@ def summarise(trials: Iterable[Trial]) -> list[dict[str, Any]]:
     Medians and 95th percentiles are over all trials, those that are not right counted as infinitely costly.
     """
     groups: dict[tuple[str, str, str, float], list[Trial]] = {}
-    for trial in trials:
+    given = items(trials, Trial)
+    require(given is not None, "trials", trials, "an iterable of Trial", "summarise")
+    for trial in given or ():
         groups.setdefault((trial.split, trial.scheme, trial.guess, trial.tolerance), []).append(trial)
     rows = []
     for (split, scheme, guess, tolerance), members in groups.items():

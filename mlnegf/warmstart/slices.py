@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from mlnegf._common import Bools, Floats
+from mlnegf._common import Bools, Floats, require
 from mlnegf.learning.losses import Cell
 from mlnegf.learning.networks import NETWORKS, Network
 from mlnegf.nanosheet.device import LENGTHS
@@ -86,6 +86,8 @@ def conditions(case: BiasedDevice) -> Floats:
 
 def untrained(name: str, **config: float) -> Network:
     """Make a network of `NETWORKS` that reads these features and conditions, with its first weights."""
+    known = isinstance(name, str) and name in NETWORKS
+    require(known, "name", name, f"one of {sorted(NETWORKS)}", "untrained")
     make: Callable[..., Network] = NETWORKS[name]
     return make(**COUNTS, **config)
 

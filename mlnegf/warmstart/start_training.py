@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from mlnegf._common import Floats, require
+from mlnegf._common import Floats, items, require
 from mlnegf.learning import training as loop
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.training import Settings, Trained
@@ -76,8 +76,9 @@ def train(
     training: Sequence[Lesson], validation: Sequence[Lesson], settings: Settings, progress: bool = True
 ) -> Trained[SeparableNetwork]:
     """Train one network from lessons on lessons; see `learning.training.train`."""
+    require(isinstance(settings, Settings), "settings", settings, "Settings()", "train")
     for name, some in (("training", training), ("validation", validation)):
-        require(bool(some), name, list(some), "at least one lesson; check the split", "train")
+        require(bool(items(some, Lesson)), name, some, "at least one Lesson; check the split", "train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = SeparableNetwork(len(CONDITIONS), ALONG, ACROSS)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from mlnegf._common import is_count, items, reals, require
 from mlnegf.widgets.slider import figure, slider
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def _png(frame: Frame) -> bytes:
     """PNG bytes of a frame; a figure is closed, so that a notebook does not show it again."""
     if isinstance(frame, bytes):
         return frame
+    require(hasattr(frame, "savefig"), "frames", frame, "bytes of a PNG, or a Figure", "FrameGrid")
     import matplotlib.pyplot as plt
     from PIL import Image
 
@@ -64,9 +66,15 @@ class FrameGrid:
         names: Sequence[str],
         caption: str = "",
     ) -> None:
-        indices = list(itertools.product(*(range(len(axis)) for axis in labels)))
-        if len(labels) != len(names) or not indices or set(indices) != set(frames):
-            raise ValueError("every index of the grid of labels needs one frame, every axis a name")
+        own = type(self).__name__
+        require(isinstance(caption, str), "caption", caption, "text", own)
+        whole = "one frame for every index of the grid of labels, and a name for every axis"
+        require(bool(items(names, str)) and not isinstance(names, str), "names", names, whole, own)
+        axes = items(labels, Sequence) or []  # type: ignore[type-abstract]
+        good = len(axes) == len(names) and all(items(axis, str) for axis in axes)
+        require(good, "labels", labels, whole, own)
+        indices = list(itertools.product(*(range(len(axis)) for axis in axes)))
+        require(isinstance(frames, Mapping) and set(indices) == set(frames), "frames", frames, whole, own)
         self.names, self.labels, self.caption = tuple(names), [list(a) for a in labels], caption
         self.pngs = {index: _png(frames[index]) for index in indices}
 
@@ -112,6 +120,11 @@ class FrameSlider(FrameGrid):
         name: str,
         caption: str = "",
     ) -> None:
+        own = type(self).__name__
+        given = items(figures_or_pngs, object)
+        require(given is not None, "figures_or_pngs", figures_or_pngs, "a list of frames", own)
+        require(isinstance(name, str), "name", name, "text, as in V_G", own)
+        require(bool(items(labels, str)), "labels", labels, "a text for each frame", own)
         frames: dict[tuple[int, ...], Frame] = {(i,): f for i, f in enumerate(figures_or_pngs)}
         super().__init__(frames, [labels], [name], caption)
 
@@ -144,11 +157,21 @@ class Explorer(FrameGrid):
         digits: int = 2,
         caption: str = "",
     ) -> None:
+        require(callable(function), "function", function, "a function that returns a Figure or a PNG", "Explorer")
+        require(bool(items(name, str)), "name", name, "a text, or one for each number", "Explorer")
+        require(
+            isinstance(unit, str) or bool(items(unit, str)), "unit", unit, "a text, or one for each name", "Explorer"
+        )
+        require(is_count(digits, 0, 17), "digits", digits, "a whole number up to 17", "Explorer")
         single = isinstance(name, str)
         names = [name] if isinstance(name, str) else list(name)
         self.function, self.digits = function, digits
         self.units = [unit] * len(names) if isinstance(unit, str) else list(unit)
+        grid_of = [reals(axis, 1) for axis in ([values] if single else items(values, object) or [])]
+        good = len(grid_of) == len(names) and all(axis is not None for axis in grid_of)
+        require(good, "values", values, "finite numbers, or as many lists of them as names", "Explorer")
         self.values = cast("list[Sequence[float]]", [values] if single else list(values))
+        require(len(self.units) == len(names), "unit", unit, "one, or one for each name", "Explorer")
         grid = itertools.product(*(range(len(axis)) for axis in self.values))
         frames = {
             index: _png(function(*(axis[i] for axis, i in zip(self.values, index, strict=True)))) for index in grid

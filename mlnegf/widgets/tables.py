@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from mlnegf._common import is_count, items, require
+
 # Begins with a digit, and is no size such as 3×6 nm.
 _NUMBER = re.compile(r"[+−-]?\.?[\d∞][^×]*$")
 
@@ -25,10 +27,13 @@ class Table:
     """
 
     def __init__(self, rows: Sequence[Mapping[str, object]], caption: str = "", digits: int = 3) -> None:
-        self.caption, self.names = caption, list(rows[0]) if rows else []
-        if not rows or any(list(row) != self.names for row in rows):
-            raise ValueError(f"Table: rows = {list(rows)!r}, expected one row or more, the same columns in each.")
-        self.cells = [[self._text(value, digits) for value in row.values()] for row in rows]
+        require(isinstance(caption, str), "caption", caption, "text", "Table")
+        require(is_count(digits, 1, 17), "digits", digits, "a whole number between 1 and 17", "Table")
+        given = items(rows, Mapping) or []  # type: ignore[type-abstract]
+        self.caption, self.names = caption, [str(name) for name in given[0]] if given else []
+        same = bool(given) and all(list(row) == list(given[0]) for row in given)
+        require(same, "rows", rows, "one row or more, the same columns in each", "Table")
+        self.cells = [[self._text(value, digits) for value in row.values()] for row in given]
         self.right = [all(_NUMBER.match(cell) for cell in column if cell) for column in zip(*self.cells, strict=True)]
 
     @staticmethod

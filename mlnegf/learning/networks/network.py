@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import torch
 from torch import nn
 
-from mlnegf._common import Variant, is_finite, require
+from mlnegf._common import Variant, is_count, is_dense, is_finite, plain, require
 from mlnegf.learning.weights import Location, filled, read_tensors, write_tensors
 
 Ranges = dict[str, tuple[float, float]]
@@ -47,6 +47,26 @@ class Network(Variant, nn.Module):
     def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Return raw outputs, (n, outputs, S, S)."""
         raise NotImplementedError
+
+
+MOST: Final = 1024
+"""Channels, inputs and cells along a side that a network may have: more would fill the memory with weights."""
+
+
+def counted(caller: str, **counts: int) -> dict[str, int]:
+    """Return the numbers a network is made of, or refuse them."""
+    for name, count in counts.items():
+        require(is_count(count, 1, MOST), name, count, f"a whole number between 1 and {MOST}", caller)
+    return {name: int(plain(count)) for name, count in counts.items()}
+
+
+def require_input(name: str, value: torch.Tensor, shape: tuple[int | None, ...], weights: torch.Tensor) -> None:
+    """Refuse what is no tensor, of the type and on the device of some weights, of a shape; None stands for any size."""
+    alike = is_dense(value) and (value.dtype, value.device) == (weights.dtype, weights.device)
+    fits = alike and len(shape) == value.ndim
+    good = fits and all(wanted in (size, None) for size, wanted in zip(value.shape, shape, strict=True))
+    words = ", ".join("any" if size is None else str(size) for size in shape)
+    require(good, name, value, f"a dense tensor of {weights.dtype} on {weights.device}, of shape ({words})", "Network")
 
 
 NETWORKS: Final[dict[str, type[Network]]] = Network.variants

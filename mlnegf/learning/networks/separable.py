@@ -11,6 +11,9 @@ import torch
 from torch import nn
 from torch.nn.functional import silu
 
+from mlnegf._common import require
+from mlnegf.learning.networks.network import counted, require_input
+
 
 class SeparableNetwork(nn.Module):
     """A network that reads a case along and across, and returns a field on its cells.
@@ -37,15 +40,18 @@ class SeparableNetwork(nn.Module):
     def __init__(
         self, conditions: int, along: int, across: int, channels: int = 48, terms: int = 16, embedding: int = 64
     ) -> None:
+        counts = counted(
+            "SeparableNetwork",
+            conditions=conditions,
+            along=along,
+            across=across,
+            channels=channels,
+            terms=terms,
+            embedding=embedding,
+        )
+        require(terms > 1, "terms", terms, "2 or more: the first is the same everywhere across", "SeparableNetwork")
         super().__init__()
-        self.config = {
-            "conditions": conditions,
-            "along": along,
-            "across": across,
-            "channels": channels,
-            "terms": terms,
-            "embedding": embedding,
-        }
+        self.config = counts
         self.embed = nn.Sequential(
             nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
@@ -78,6 +84,10 @@ class SeparableNetwork(nn.Module):
         steps : Tensor, (nx, n)
             Interpolation from even steps to the nx slices wanted.
         """
+        require_input("conditions", conditions, (self.config["conditions"],), self.enter.weight)
+        require_input("along", along, (self.enter.in_channels, None), self.enter.weight)
+        require_input("across", across, (None, self.place.in_features), self.enter.weight)
+        require_input("steps", steps, (None, along.shape[1]), self.enter.weight)
         known = self.embed(conditions)
         hidden = self.enter(along[None])
         for look, film, mix in zip(self.look, self.film, self.mix, strict=True):

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn.functional import silu
 
-from mlnegf.learning.networks.network import Network
+from mlnegf._common import is_positive, plain, require
+from mlnegf.learning.networks.network import Network, counted, require_input
 
 
 class FilmBlock(nn.Module):
@@ -56,20 +57,17 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
         embedding: int = 64,
         reach: float = 1.0,
     ) -> None:
-        if size < 4 or size % 4:
-            raise ValueError(
-                f"SliceAutoencoder: size = {size!r}, expected a multiple of 4, since it is halved twice; try 24."
-            )
+        own = type(self).__name__
+        counts = counted(own, size=size, channels=channels, embedding=embedding)
+        require(size % 4 == 0, "size", size, "a multiple of 4, since it is halved twice; try 24", own)
+        require(is_positive(reach), "reach", reach, "a positive length, nm", own)
         super().__init__()
         self.config = {
-            "size": size,
-            "channels": channels,
-            "embedding": embedding,
-            "reach": reach,
-            "features": features,
-            "conditions": conditions,
+            **counts,
+            "reach": plain(reach),
+            **counted(own, features=features, conditions=conditions),
         }
-        self.size, self.reach = size, reach
+        self.size, self.reach, self.told = counts["size"], plain(reach), conditions
         self.embed = nn.Sequential(
             nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
@@ -88,6 +86,9 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
 
     def forward(self, features: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Return raw outputs, (nx, 2, S, S)."""
+        shape = (self.enter.in_channels, self.size, self.size)
+        require_input("features", features, (None, *shape), self.enter.weight)
+        require_input("conditions", conditions, (len(features), self.told), self.enter.weight)
         embedded = self.embed(conditions)
         fine = self.down(self.enter(features.contiguous(memory_format=torch.channels_last)), embedded)
         coarse = self.shrink(fine)
