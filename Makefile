@@ -1,12 +1,14 @@
 # Everything a reader or a developer runs; `make` alone lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install test book book-fast accept look lab data data-full train benchmark reproduce trials lint format lock clean
+.PHONY: help install test soak book book-fast accept look lab data data-full train benchmark reproduce trials lint format \
+	lock audit clean
 
 PYTHON ?= python3
 DATA ?= data/reduced
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TOOLS := .venv/tools/bin
 RUN := _build/.run
 BUILT := _build/.built
 
@@ -31,15 +33,21 @@ help:  ## list the targets
 # The registry's torch for Linux brings packages for GPUs; set PIP_EXTRA_INDEX_URL as in README.md for the CPU build.
 install: $(INSTALLED)  ## make .venv with the locked packages and mlnegf itself
 
-$(INSTALLED): requirements.lock pyproject.toml
+# Every file is compared with its checksum in the lock; torch comes from more than one place, see docs/decisions/24.
+$(INSTALLED): requirements.lock requirements-torch.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet -r requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 test: install lint  ## check style and types, run the tests and every notebook of the book
 	$(BIN)/python -m pytest tests --ignore tests/browser -n 2 --dist loadscope --cov=mlnegf --cov-fail-under=90
 	$(MAKE) $(RUN)
+
+soak: install  ## kill runs 20 times in every way, and solve 500 random devices in one process (an hour)
+	MLNEGF_SOAK=20 $(BIN)/python -m pytest tests/test_faults.py -n 2 -q
+	$(BIN)/python benchmarks/soak.py --output data/soak.json
 
 $(RUN): $(INSTALLED) $(CODE) tests/pages.py $(wildcard tests/printed/*)
 	rm -rf _build
@@ -64,8 +72,8 @@ accept: install  ## run the notebooks and put the numbers they print on record i
 look: book  ## open every built page in Chromium, without a network, and leave pictures in _build/screenshots
 	timeout 900 $(BIN)/python -m pytest tests/browser
 
-lab: install  ## open the book in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=book --LabApp.default_url=/lab/tree/index.ipynb
+lab: install  ## open the book in JupyterLab, for this machine alone and behind a token
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --notebook-dir=book --LabApp.default_url=/lab/tree/index.ipynb
 
 data: install  ## generate the reduced data set (half a minute)
 	$(BIN)/mlnegf generate --design reduced --output data/reduced
@@ -98,8 +106,18 @@ format: install  ## put the code in the project's style and strip the notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/nbstripout book/*.ipynb
 
-lock: install  ## write the versions now in .venv to requirements.lock
-	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' | LC_ALL=C sort -f > requirements.lock
+$(TOOLS)/pip-compile $(TOOLS)/pip-audit &:
+	$(PYTHON) -m venv .venv/tools
+	$(TOOLS)/pip install --quiet pip-tools pip-audit
+
+lock: install $(TOOLS)/pip-compile  ## write the versions now in .venv, with checksums of their files, to requirements.lock
+	$(BIN)/pip freeze --exclude-editable | grep -v '^torch==' > .venv/pins.in
+	$(TOOLS)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock .venv/pins.in
+	sed -i '/^#/d;/^$$/d' requirements.lock
+
+audit: install $(TOOLS)/pip-audit  ## ask PyPI for known holes in the locked packages
+	$(TOOLS)/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 clean:  ## remove what make made, except .venv and data
 	rm -rf _build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -32,7 +32,8 @@ class OneThread(click.Command):
 
         torch.set_num_threads(1)
         # What has to be said of workers, the command says itself.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         # As an interrupt is: blocks are left in order, workers end, temporary files go.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:

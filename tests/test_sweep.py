@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from made_up import design_of_holes
 
@@ -115,9 +116,13 @@ def test_a_bias_that_fails_costs_no_other(device: Device, guess: Any, monkeypatc
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"gates": [[0.1, 0.2]]}, r"sweep: gates = 'array of shape \(1, 2\)"),
-        ({"gates": []}, r"sweep: gates = 'array of shape \(0,\)"),
-        ({"gates": 0.1}, r"sweep: gates = 'array of shape \(\)"),
+        ({"gates": [[0.1, 0.2]]}, r"sweep: gates = \[\[0.1, 0.2\]\], expected a list of 1 to"),
+        ({"gates": []}, r"sweep: gates = \[\], expected a list of 1 to"),
+        ({"gates": 0.1}, "sweep: gates = 0.1, expected a list of 1 to"),
+        ({"gates": torch.tensor([0.1]).to_sparse()}, "(?s)sweep: gates = .*expected a list of 1 to"),
+        ({"gates": [0.1] * 10_001}, "(?s)sweep: gates = .*expected a list of 1 to 10000"),
+        ({"progress": "yes"}, "sweep: progress = 'yes', expected True or False"),
+        ({"workers": 0}, "workers: workers = 0, expected a whole number"),
         ({"gates": [0.1, float("nan")]}, "sweep: gates = nan, expected volts"),
         ({"gates": [0.1, True]}, "sweep: gates = True, expected volts"),
         ({"gates": [0.1, "high"]}, "sweep: gates = 'high', expected volts"),

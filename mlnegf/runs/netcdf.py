@@ -30,13 +30,13 @@ def netcdf(table: xarray.Dataset, compressed: Collection[str] = ()) -> bytes:
         file.dimensions = {str(name): size for name, size in table.sizes.items()}
         file.flush()
         for name, field in table.variables.items():
-            words = field.dtype.kind in "OUS"
+            words, truth = field.dtype.kind in "OUS", field.dtype.kind == "b"
             packing = {"compression": "gzip", "compression_opts": LEVEL, "shuffle": True} if name in compressed else {}
             chunks = (1, *field.shape[1:]) if name in compressed else None
-            made = file.create_variable(
-                str(name), field.dims, h5py.string_dtype() if words else field.dtype, chunks=chunks, **packing
-            )
+            kind = h5py.string_dtype() if words else "i1" if truth else field.dtype
+            made = file.create_variable(str(name), field.dims, kind, chunks=chunks, **packing)
             made[...] = field.values.astype(object) if words else field.values
-            made.attrs.update(field.attrs)
+            # As xarray says it, which reads it back as truth.
+            made.attrs.update(field.attrs | ({"dtype": "bool"} if truth else {}))
             file.flush()
     return content.getvalue()

@@ -25,7 +25,9 @@ MEMORY: Final = 4.0
 """Of a worker, GiB, unless given, or unless the machine has less."""
 LOST: Final = 3
 """How many workers a task may lose before it is taken for their end."""
-LOGGERS: Final = ("distributed", "tornado.application", "asyncio")
+LOGGERS: Final = ("distributed", "distributed.client", "tornado.application", "asyncio")
+STARTS: Final = 3
+"""How often a cluster is started before it is said that it cannot be."""
 ANSWERS: Final = 20.0
 """Seconds that a scheduler is waited for."""
 AHEAD: Final = 4
@@ -233,10 +235,10 @@ def _started(**options: Any) -> Any:
     """Start a cluster; again, if a worker is lost before it is one."""
     from distributed import LocalCluster
 
-    for _ in range(LOST):
+    for _ in range(STARTS):
         with suppress(RuntimeError):
             return LocalCluster(**options)
-    raise RunError(f"no worker could be started in {LOST} attempts; is its memory too small (--memory)?")
+    raise RunError(f"no worker could be started in {STARTS} attempts; is its memory too small (--memory)?")
 
 
 def _kill(cluster: Any) -> None:

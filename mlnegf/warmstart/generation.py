@@ -82,7 +82,7 @@ def generate(
             if progress:
                 _announce(folder, bar, tasks.words)
             for _, name in wanted:
-                tasks.give(name, _solved, plans[name])
+                tasks.give(name, solved, plans[name])
             for name, (content, took) in tasks.results():
                 folder.add(name, content, {"command": command, **_about(plans[name])}, took)
                 bar.update()
@@ -108,7 +108,7 @@ def _require_same(path: Path, entry: Mapping[str, Any], plan: Plan) -> None:
         require(entry.get(name) == mine, name, entry.get(name), words, str(path))
 
 
-def _solved(plan: Plan) -> tuple[bytes, dict[str, Any]]:
+def solved(plan: Plan) -> tuple[bytes, dict[str, Any]]:
     """Solve one device: return its file, and what it took."""
     started, tolerance = time.perf_counter(), TOLERANCES[plan.part]
     equations = Equations.of(plan.device, tolerance=tolerance)
