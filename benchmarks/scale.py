@@ -4,7 +4,7 @@ On an idle machine with two cores or more. All devices of the throughput are ali
 design `nanosheets`, and the first result of each worker, which pays for its imports, and the last ones, when others
 have nothing left to do, are left out; what they cost is given apart.
 
-    python benchmarks/scale.py --output book/results/scale.json
+    python benchmarks/scale.py --data data/nanosheets --output book/results/scale.json
 """
 
 import os
@@ -16,9 +16,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from shared import Record, arguments
 
-from mlnegf.runs.folder import Folder, entries_of
+from mlnegf.runs.folder import LOG, Folder, entries_of
+from mlnegf.runs.journal import Journal
 from mlnegf.runs.workers import Workers
 from mlnegf.warmstart.design import Design, Plan
 from mlnegf.warmstart.generation import solved
@@ -81,7 +83,7 @@ def overhead(tasks: int, seconds: float, workers: int) -> dict[str, float]:
         own = time.process_time() - spent
     return {
         "done": count,
-        "seconds": took,
+        "took": took,
         "milliseconds_each": took / tasks * 1e3,
         "own_milliseconds_each": own / tasks * 1e3,
     }
@@ -110,16 +112,24 @@ def files(count: int, size: int) -> dict[str, float]:
     }
 
 
+def spread(data: Path) -> dict[str, float]:
+    """Read the log of a whole design: how long its devices took, the usual, the slow and the slowest."""
+    seconds = np.array([row["seconds"] for row in Journal(data / LOG).read()[0]])
+    shares = {f"share_{share}": float(np.quantile(seconds, share / 100)) for share in (50, 95, 99)}
+    return {"devices": len(seconds), "seconds": float(seconds.sum()), "slowest": float(seconds.max()), **shares}
+
+
 def main() -> None:
     """Measure, or go on."""
-    given = arguments(__doc__, files=["output"], devices=24)
+    given = arguments(__doc__, devices=16)
     record = Record(given.output, sys.argv, {"cores": os.cpu_count()})
     wanted: list[tuple[str, Callable[..., dict[str, float]], dict[str, float]]] = [
         *(("throughput", throughput, {"workers": workers, "devices": given.devices}) for workers in (1, 2)),
-        *(("overhead", overhead, {"tasks": tasks, "seconds": 0.0, "workers": 2}) for tasks in (1_000, MANY, 5 * MANY)),
+        *(("overhead", overhead, {"tasks": tasks, "seconds": 0.0, "workers": 2}) for tasks in (1_000, MANY)),
         ("overhead", overhead, {"tasks": MANY, "seconds": 0.2, "workers": 32}),
         *(("files", files, {"count": count, "size": 600_000}) for count in (300, 3_000)),
     ]
+    record.add({"kind": "spread"}, spread, given.data)
     for kind, measure, options in wanted:
         record.add({"kind": kind, **options}, measure, *options.values())
 

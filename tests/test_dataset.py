@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -358,9 +359,18 @@ def test_versions_are_mixed_only_by_those_who_say_so(
     assert len(cases(copied, mix_versions=True)) == 18
 
 
-def test_a_second_run_in_one_folder_is_told_of_the_first(copied: Path, design: Design) -> None:
-    with held(copied), pytest.raises(ValueError, match=rf"{copied}' is in use by process {os.getpid()} on .*; wait"):
-        generate(design, copied, "second", workers=1, progress=False)
+def test_a_second_run_in_one_folder_waits_for_the_first(
+    copied: Path, design: Design, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = threading.Thread(target=generate, args=(design, copied, "second", 1, False))
+    with held(copied):
+        second.start()
+        second.join(1.0)
+        assert second.is_alive()
+    second.join(60)
+    assert not second.is_alive()
+    words = f"output = {str(copied)!r} is in use by process {os.getpid()} on"
+    assert words in capsys.readouterr().err
     assert not (copied / ".lock").exists()
 
 

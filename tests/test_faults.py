@@ -21,6 +21,8 @@ from pathlib import Path
 import psutil
 import pytest
 import xarray
+import yaml
+from distributed import Security
 
 from mlnegf.runs.folder import LOG, entries_of
 from mlnegf.runs.journal import Journal
@@ -161,18 +163,34 @@ def test_a_killed_run_loses_what_is_in_flight(
     require_resumed(design, tmp_path, undisturbed)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keys for connections, as the page *On many machines* says: read by scheduler, workers and runs alike."""
+    folder = tmp_path_factory.mktemp("dask")
+    found = Security.temporary().get_tls_config_for_role("client")
+    (folder / "dask.key").write_text(found["key"])
+    (folder / "dask.crt").write_text(found["cert"])
+    pair = {"cert": str(folder / "dask.crt"), "key": str(folder / "dask.key")}
+    tls = {"ca-file": pair["cert"], **dict.fromkeys(("scheduler", "worker", "client"), pair)}
+    settings = {"distributed": {"comm": {"require-encryption": True, "tls": tls}}}
+    (folder / "mlnegf.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DASK_CONFIG", str(folder))
+        yield
+
+
 @contextmanager
 def scheduler() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A scheduler with two workers on the loopback, started as people do."""
+    """A scheduler with two workers on the loopback, started as people do, with keys."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    host, port = address.removeprefix("tcp://").split(":")
+        host, port = "127.0.0.1", str(free.getsockname()[1])
+    address = f"tls://{host}:{port}"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    dask = [sys.executable, "-m", "dask"]
-    one = subprocess.Popen([*dask, "scheduler", "--host", host, "--port", port, "--no-dashboard"], **quiet)
+    dask, common = [sys.executable, "-m", "dask"], ["--protocol", "tls", "--no-dashboard"]
+    one = subprocess.Popen([*dask, "scheduler", "--host", host, "--port", port, *common], **quiet)
     workers = [
-        subprocess.Popen([*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"], **quiet)
+        subprocess.Popen([*dask, "worker", address, "--nthreads", "1", "--no-nanny", *common], **quiet)
         for _ in range(2)
     ]
     try:

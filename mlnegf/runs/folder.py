@@ -97,7 +97,7 @@ class Folder:
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, suffix: str, mix_versions: bool = False) -> "Iterator[Folder]":
+    def opened(cls, path: Path, suffix: str, mix_versions: bool = False, wait: bool = False) -> "Iterator[Folder]":
         """Hold a folder, made if it is not there: what is whole in it is known, what is not is set aside.
 
         Parameters
@@ -107,6 +107,8 @@ class Folder:
             Of its files, such as ".nc".
         mix_versions : bool
             Whether files of other versions of the code are kept, instead of refused.
+        wait : bool
+            Whether to wait for another run that holds it, instead of refusing.
 
         Raises
         ------
@@ -114,7 +116,7 @@ class Folder:
             If another run holds it, or it has files of another version.
         """
         path.mkdir(parents=True, exist_ok=True)
-        with held(path):
+        with held(path, wait):
             remove_leftovers(path)
             folder = cls(path, suffix)
             known = {str(row.get("file")): row for row in Journal(path / MANIFEST).begin()}

@@ -12,8 +12,14 @@ from filelock import FileLock, Timeout
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold a folder, or the name of a file, for this process; the hold ends with the block or with the process.
+
+    Parameters
+    ----------
+    path : Path
+    wait : bool
+        Whether to wait for another process that holds it, and say so on stderr, instead of refusing.
 
     Raises
     ------
@@ -22,14 +28,15 @@ def held(path: Path) -> Iterator[None]:
     """
     place = path / ".lock" if path.is_dir() else path.with_name(f".{path.name[:100]}.lock")
     place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place)
     try:
-        lock = FileLock(place, timeout=0)
-        lock.acquire()
+        lock.acquire(timeout=0)
     except Timeout:
-        owner = place.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-        raise ValueError(
-            f"output = {str(path)!r} is in use by {owner}; wait until it has ended, or name another output."
-        ) from None
+        words = f"output = {str(path)!r} is in use by {_owner_of(place)}"
+        if not wait:
+            raise ValueError(f"{words}; wait until it has ended, or name another output.") from None
+        print(f"{words}; waiting until it has ended.", file=sys.stderr, flush=True)
+        lock.acquire(poll_interval=0.2)
     try:
         with suppress(OSError):  # a full disk: the lock holds without its label
             place.write_text(_owner(), encoding="utf-8")
@@ -38,6 +45,13 @@ def held(path: Path) -> Iterator[None]:
         # Whoever has opened it meanwhile finds its last name gone, and opens it anew.
         place.unlink(missing_ok=True)
         lock.release()
+
+
+def _owner_of(place: Path) -> str:
+    try:
+        return place.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+    except OSError:
+        return "another process"
 
 
 def _owner() -> str:

@@ -47,6 +47,8 @@ def generate(
 ) -> None:
     """Solve every device of a design at its biases, in parallel; devices already there and whole are kept.
 
+    While another run is at work in the folder, this one says so and waits: what that one leaves is for this one to do.
+
     Parameters
     ----------
     design : Design
@@ -64,12 +66,12 @@ def generate(
     Raises
     ------
     ValueError
-        If the folder is another run's at the moment, or its files were made by other code or for another design.
+        If files that are there were made by other code or for another design.
     RunError
         If the scheduler is lost, or a device has ended one worker after the other.
     """
     who, plans = Workers(workers, memory, scheduler), {f"{plan.name}{SUFFIX}": plan for plan in design.plans}
-    with Folder.opened(Path(output), SUFFIX, mix_versions) as folder:
+    with Folder.opened(Path(output), SUFFIX, mix_versions, wait=True) as folder:
         for name in folder.entries.keys() & plans.keys():
             _require_same(folder.path / name, folder.entries[name], plans[name])
         write_whole(folder.path / DESIGN, design.text)
