@@ -113,8 +113,10 @@ def files(count: int, size: int) -> dict[str, float]:
 
 
 def spread(data: Path) -> dict[str, float]:
-    """Read the log of a whole design: how long its devices took, the usual, the slow and the slowest."""
-    seconds = np.array([row["seconds"] for row in Journal(data / LOG).read()[0]])
+    """Read the log of a whole design: how long its known devices took, the usual, the slow and the slowest."""
+    entries = entries_of(data)
+    rows = [row for row in Journal(data / LOG).read()[0] if entries[row["file"]]["part"] == "known"]
+    seconds = np.array([row["seconds"] for row in rows])
     shares = {f"share_{share}": float(np.quantile(seconds, share / 100)) for share in (50, 95, 99)}
     return {"devices": len(seconds), "seconds": float(seconds.sum()), "slowest": float(seconds.max()), **shares}
 

@@ -198,7 +198,7 @@ def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
-        # Without Dask's MALLOC_TRIM_THRESHOLD_, which makes the system map every larger array anew: 1.7 times the time.
+        # Without Dask's MALLOC_TRIM_THRESHOLD_, see docs/decisions/23-dask.md.
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, 1),
         # News, profiles and pages about a run have no reader.
         "logging": dict.fromkeys(LOGGERS, "critical"),
