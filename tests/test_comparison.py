@@ -1,7 +1,9 @@
 """Runs are judged against the reference, kept, and summed up without flattering anyone."""
 
+import contextlib
 import json
 import math
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from made_up import TRIAL
 import mlnegf
 from mlnegf import Solution, solve
 from mlnegf.runs.journal import checksum
+from mlnegf.runs.lock import held
 from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
 from mlnegf.scf.loop import Outcome
 from mlnegf.warmstart import comparison as benchmark
@@ -92,6 +95,68 @@ def test_a_second_run_does_nothing(
     assert submitted == []
     assert runs == read(output)
     assert output.read_bytes() == before
+
+
+class Judge:
+    """Judges without solving, and is stopped after so many cases."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, allowed: float = math.inf) -> None:
+        self.calls, self.allowed = 0, allowed
+        monkeypatch.setattr(benchmark, "judge", self)
+
+    def __call__(self, part: str, case: Case, solved: object, pairs: list[tuple[str, str]], *_: object) -> list[Trial]:
+        if self.calls == self.allowed:
+            raise KeyboardInterrupt
+        self.calls += 1
+        place = {"split": part, "device": label(case), "gate": case.gate, "drain": case.drain}
+        return [replace(TRIAL, **place, guess=guess, scheme=scheme) for guess, scheme in pairs]
+
+
+def compare_flat(splits: Splits, path: Path) -> list[Trial]:
+    return compare(splits, path, ["flat"], ["newton"], ["unseen_device"], workers=1, progress=False, command="again")
+
+
+def test_an_interrupted_comparison_keeps_its_trials(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.json"
+    Judge(monkeypatch, allowed=2)
+    with pytest.raises(KeyboardInterrupt):
+        compare_flat(splits, path)
+    assert len(read(path)) == 2
+    rest = Judge(monkeypatch)
+    assert len(compare_flat(splits, path)) == len(read(path)) == 6
+    assert rest.calls == 4
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.json"]
+
+
+def test_a_killed_comparison_is_gone_on_with(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kill leaves is a journal: the next run reads it, unless it is that of another comparison."""
+    path, rows = tmp_path / "runs.json", tmp_path / "runs.json.rows"
+    with monkeypatch.context() as patch:
+        Judge(patch, allowed=3)
+        patch.setattr(benchmark, "write", lambda *_: os._exit(1))
+        if (child := os.fork()) == 0:
+            with contextlib.suppress(BaseException):
+                compare_flat(splits, path)
+            os._exit(1)
+        os.waitpid(child, 0)
+    assert [file.name for file in tmp_path.iterdir() if file.suffix != ".lock"] == [rows.name]
+    torn = rows.read_bytes()[:-30]
+    rows.write_bytes(torn)
+    monkeypatch.setattr(benchmark, "__version__", "9.9")
+    with pytest.raises(ValueError, match=rf"{rows}: holds runs with other version"):
+        compare_flat(splits, path)
+    monkeypatch.setattr(benchmark, "__version__", mlnegf.__version__)
+    rest = Judge(monkeypatch)
+    assert len(compare_flat(splits, path)) == len(read(path)) == 6
+    assert rest.calls == 4
+    assert not rows.exists()
+
+
+def test_two_comparisons_into_one_file_are_refused(splits: Splits, tmp_path: Path) -> None:
+    with held(tmp_path / "runs.json"), pytest.raises(ValueError, match=r"runs.json' is in use by process \d+ on"):
+        compare_flat(splits, tmp_path / "runs.json")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The outer loop: one fixed point whatever the way, certificates against the truth, and honest failures."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from mlnegf import LearnedGuess
 from mlnegf._common import Floats
@@ -449,3 +451,16 @@ def test_a_barrier_above_the_lattice_s_band_is_not_certified() -> None:
     assert cured.converged
     assert cured.current == pytest.approx(-2.31e-29, rel=0.05)
     assert not any("cures it" in warning for warning in cured.warnings)
+
+
+def test_python_threads_solve_to_the_same_bits(device: Device) -> None:
+    """Several at once, with the caller's threads as they were: the numbers of one alone."""
+    biases = [(0.1, 0.1), (0.3, 0.2), (0.4, 0.3), (0.5, 0.4)]
+    alone = [solve(device, *bias) for bias in biases]
+    before = [library["num_threads"] for library in threadpool_info()]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda bias: solve(device, *bias), biases))
+    assert [library["num_threads"] for library in threadpool_info()] == before
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.potential, other.potential)
+        assert (one.current, one.error_estimate) == (other.current, other.error_estimate)
