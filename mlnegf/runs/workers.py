@@ -25,6 +25,8 @@ MEMORY: Final = 4.0
 """Of a worker, GiB, unless given, or unless the machine has less."""
 LOST: Final = 3
 """How many workers a task may lose before it is taken for their end."""
+FAREWELL: Final = 10.0
+"""Seconds that a cluster is given to end in order."""
 THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOGGERS: Final = ("distributed", "distributed.client", "tornado.application", "asyncio")
 STARTS: Final = 3
@@ -230,9 +232,10 @@ def _cluster(workers: Workers, count: int) -> Iterator[tuple[Any, str]]:
                 _kill(cluster)
             # What is said now, of workers that have gone already, is of no use to anybody.
             with suppress(Exception):
-                client.close()
+                client.close(timeout=FAREWELL)
             with suppress(Exception):
-                cluster.close()
+                cluster.close(timeout=FAREWELL)
+            _kill(cluster)
 
 
 def _started(**options: Any) -> Any:
@@ -249,7 +252,7 @@ def _kill(cluster: Any) -> None:
     """End the workers of a cluster at once, instead of asking them to finish."""
     for nanny in list(cluster.workers.values()):
         nanny.auto_restart = False
-        with suppress(ProcessLookupError, TypeError):
+        with suppress(ProcessLookupError, TypeError, AttributeError):
             os.kill(nanny.pid, signal.SIGKILL)
 
 
