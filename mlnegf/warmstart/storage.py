@@ -17,6 +17,7 @@ from typing import Any, Final
 import h5py
 import numpy as np
 import xarray
+from numpy.typing import NDArray
 
 from mlnegf._common import Floats, __version__
 from mlnegf.nanosheet.device import Device
@@ -81,21 +82,20 @@ class Case:
     def sample(self) -> Sample:
         """Read what a network learns from."""
         box = (slice(None), *self.device.grid.box)
-        row = self._row()
-        charges = {name: row[name].values.astype(np.float64) for name in ("first_charge", "charge")}
-        potentials = {name: row[name].values.astype(np.float64)[box] for name in ("first_potential", "potential")}
+        fields = self._fields(*FIELDS)
+        charges = {name: fields[name] for name in ("first_charge", "charge")}
+        potentials = {name: fields[name][box] for name in ("first_potential", "potential")}
         x, mask = self.device.grid.x, self.device.grid.semiconductor[box[1:]]
         return Sample(self.device, self.gate, self.drain, x, mask, **charges, **potentials)
 
     def solved(self) -> StoredSolution:
         """Read what another bias can start from."""
-        row = self._row()
-        potential = row["potential"].values.astype(np.float64)
-        return StoredSolution(self.device, self.gate, self.drain, potential, float(row["current"]))
+        found = self._fields("potential", "current")
+        return StoredSolution(self.device, self.gate, self.drain, found["potential"], float(found["current"]))
 
-    def _row(self) -> xarray.Dataset:
+    def _fields(self, *names: str) -> dict[str, Floats]:
         with open_file(self.path, self.entry) as file:
-            return file.isel(bias=self.index).load()
+            return {name: np.asarray(file[name][self.index], dtype=np.float64) for name in names}
 
 
 def device_file(solutions: Sequence[Solution], part: str, **about: Any) -> bytes:
@@ -159,7 +159,7 @@ def _first(equations: Equations, gate: float, drain: float) -> tuple[Floats, Flo
 
 
 @contextmanager
-def open_file(path: Path, entry: Entry | None = None) -> Iterator[xarray.Dataset]:
+def open_file(path: Path, entry: Entry | None = None) -> Iterator[h5py.File]:
     """Open a file, and see that it is whole, made by this code, and holds nothing but what its device asks for.
 
     Parameters
@@ -175,8 +175,8 @@ def open_file(path: Path, entry: Entry | None = None) -> Iterator[xarray.Dataset
     """
     content = content_of(path, entry or entries_of(path.parent).get(path.name))
     try:
-        _require_own(path, content)
-        with xarray.open_dataset(BytesIO(content), engine="h5netcdf") as file:
+        with h5py.File(BytesIO(content)) as file:
+            _require_own(path, file)
             yield file
     except (OSError, KeyError, RuntimeError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{path}: not a data file of mlnegf ({type(error).__name__}: {error}); {AGAIN}.") from error
@@ -185,23 +185,22 @@ def open_file(path: Path, entry: Entry | None = None) -> Iterator[xarray.Dataset
 AGAIN: Final = "generate it again, in a new folder"
 
 
-def _require_own(path: Path, content: bytes) -> None:
+def _require_own(path: Path, file: h5py.File) -> None:
     """Refuse a file of other code, or one whose parts are not those of its device, before any of them is read."""
-    with h5py.File(BytesIO(content)) as file:
-        said = {name: _text(file.attrs.get(name)) for name in ("format", "start", "part", "device")}
-        origin, expected = (said["format"], said["start"]), (FORMAT, START)
-        if origin != expected:
-            raise ValueError(f"{path}: made as {origin}, expected {expected}; {AGAIN}.")
-        if said["part"] not in PARTS:
-            raise ValueError(f"{path}: its device is {said['part']!r}, expected one of {PARTS}; {AGAIN}.")
-        device = _device(path, said["device"])
-        biases = file["gate"].shape
-        wanted = _wanted(device, int(biases[0]) if len(biases) == 1 else 0)
-        for name in sorted({*file, *wanted}):
-            link = file.get(name, getlink=True) if name in file else None
-            if name not in wanted or not isinstance(link, h5py.HardLink) or _form(file[name]) != wanted[name]:
-                found = type(link).__name__ if not isinstance(link, h5py.HardLink) else _form(file[name])
-                raise ValueError(f"{path}: {name} is {found}, expected {wanted.get(name, 'no such thing')}; {AGAIN}.")
+    said = {name: _text(file.attrs.get(name)) for name in ("format", "start", "part", "device")}
+    origin, expected = (said["format"], said["start"]), (FORMAT, START)
+    if origin != expected:
+        raise ValueError(f"{path}: made as {origin}, expected {expected}; {AGAIN}.")
+    if said["part"] not in PARTS:
+        raise ValueError(f"{path}: its device is {said['part']!r}, expected one of {PARTS}; {AGAIN}.")
+    device = _device(path, said["device"])
+    biases = file["gate"].shape
+    wanted = _wanted(device, int(biases[0]) if len(biases) == 1 else 0)
+    for name in sorted({*file, *wanted}):
+        link = file.get(name, getlink=True) if name in file else None
+        if name not in wanted or not isinstance(link, h5py.HardLink) or _form(file[name]) != wanted[name]:
+            found = type(link).__name__ if not isinstance(link, h5py.HardLink) else _form(file[name])
+            raise ValueError(f"{path}: {name} is {found}, expected {wanted.get(name, 'no such thing')}; {AGAIN}.")
 
 
 Form = tuple[tuple[int, ...], str]
@@ -243,41 +242,47 @@ def _device(path: Path, text: str) -> Device:
 def read_cases(path: Path, entry: Entry | None = None) -> list[Case]:
     """List the biases of one file."""
     with open_file(path, entry) as file:
-        device = _device(path, file.attrs["device"])
+        device, part = _device(path, file.attrs["device"]), file.attrs["part"]
         _require_sound(path, device, file)
         _require_promised(path, device, file, entry or {})
-        part, columns = file.attrs["part"], (file[name].values for name in ("gate", "drain", "outcome"))
+        columns = (_values(file, name) for name in ("gate", "drain", "outcome"))
         return [
             Case(path, device, float(gate), float(drain), part, outcome == Outcome.converged.name, index, entry or {})
             for index, (gate, drain, outcome) in enumerate(zip(*columns, strict=True))
         ]
 
 
-def _require_promised(path: Path, device: Device, file: xarray.Dataset, entry: Entry) -> None:
+def _values(file: h5py.File, name: str) -> NDArray[Any]:
+    """Read all of a field."""
+    return np.asarray(file[name].asstr()[...] if name in WORDS else file[name][...])
+
+
+def _require_promised(path: Path, device: Device, file: h5py.File, entry: Entry) -> None:
     """Refuse a file of another device, part or bias than the manifest says."""
-    biases = [list(bias) for bias in zip(file["gate"].values.tolist(), file["drain"].values.tolist(), strict=True)]
+    columns = (_values(file, name).tolist() for name in ("gate", "drain"))
+    biases = [list(bias) for bias in zip(*columns, strict=True)]
     found = {"device": json.loads(json.dumps(device.to_dict())), "part": file.attrs["part"], "biases": biases}
     for name, value in found.items():
         _require(entry.get(name, value) == value, path, name, "those of the manifest")
 
 
-def _require_sound(path: Path, device: Device, file: xarray.Dataset) -> None:
+def _require_sound(path: Path, device: Device, file: h5py.File) -> None:
     """Refuse values that no solution has."""
-    for name, values in _axes(device).items():
-        _require(np.array_equal(file[name].values, values), path, name, "the device's own")
+    for name, axis in _axes(device).items():
+        _require(np.array_equal(_values(file, name), axis), path, name, "the device's own")
     for name in ("gate", "drain"):
-        for value in file[name].values:
+        for value in _values(file, name):
             voltage(name, float(value), str(path))
-    outcomes = file["outcome"].values
+    outcomes = _values(file, "outcome")
     _require(set(outcomes) <= set(Outcome.__members__), path, "outcome", f"among {list(Outcome.__members__)}")
     answered = outcomes == Outcome.converged.name
     for name in ("potential", "charge", *NUMBERS):
-        values = file[name].values[answered]
+        values = _values(file, name)[answered]
         _require(bool(np.isfinite(values).all()), path, name, "finite where a bias converged")
     for name in ("potential", "first_potential"):
-        _require(not (abs(file[name].values) > MOST).any(), path, name, f"within {MOST:g} V")
+        _require(not (abs(_values(file, name)) > MOST).any(), path, name, f"within {MOST:g} V")
     for name in ("charge", "first_charge", *COUNTS):
-        _require(not (file[name].values < 0).any(), path, name, "nowhere negative")
+        _require(not (_values(file, name) < 0).any(), path, name, "nowhere negative")
 
 
 def _require(condition: bool, path: Path, name: str, expected: str) -> None:
@@ -288,5 +293,5 @@ def _require(condition: bool, path: Path, name: str, expected: str) -> None:
 def read_potentials(case: Case) -> tuple[Floats, Floats]:
     """Read the semiclassical starts and the answers of a case's device at all its biases, (biases, nx, ny, nz), V."""
     with open_file(case.path, case.entry) as file:
-        first, last = (file[name].values.astype(np.float64) for name in ("first_potential", "potential"))
+        first, last = (_values(file, name).astype(np.float64) for name in ("first_potential", "potential"))
     return first, last
