@@ -10,6 +10,7 @@ import pytest
 
 import mlnegf
 from mlnegf.scf.equations import Equations
+from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem
 from mlnegf.warmstart.comparison import Trial, read
 from mlnegf.warmstart.design import Design
@@ -94,3 +95,32 @@ def test_corrections_and_their_bounds_come_out_again() -> None:
         assert point.correct(1e-3).size == pytest.approx(row["step"], rel=0.02)
         # The bound has gained a small part since the rows were stored.
         assert 0.98 < point.errors(corrected=True).potential / row["estimate"] < 1.3
+
+
+def test_two_workers_do_nearly_twice_as_much() -> None:
+    rows = json.loads((RESULTS / "scale.json").read_text())["rows"]
+    rate = {row["workers"]: row["devices_per_second"] for row in rows if row["kind"] == "throughput"}
+    assert rate[2] / rate[1] >= 1.8
+    assert max(row["tasks"] for row in rows if row["kind"] == "overhead" and row["done"] == row["tasks"]) >= 10_000
+    assert (
+        max(row["memory"] for row in rows if row["kind"] == "throughput") < 1024
+    )  # MiB; a worker may take four times it
+    (spread,) = (row for row in rows if row["kind"] == "spread")
+    assert spread["seconds"] == pytest.approx(
+        json.loads((RESULTS / "costs.json").read_text())["data"]["core_seconds"], rel=0.01
+    )
+
+
+def test_no_case_of_the_soak_ended_in_silence_and_memory_stayed_flat() -> None:
+    """Converged and true, or coarse, stalled or refused with a reason; the first rows come out again."""
+    rows = json.loads((RESULTS / "soak.json").read_text())["rows"]
+    assert [row["seed"] for row in rows] == list(range(len(rows)))
+    assert {row["ended"] for row in rows} <= {*Outcome.__members__, "refused"} - {"failed"}
+    assert all(row["words"] for row in rows)
+    assert all(row["sound"] for row in rows if row["ended"] != "refused")
+    assert all(row["true_error"] is None or row["true_error"] < 1e-3 for row in rows if "true_error" in row)
+    memory = [row["memory"] for row in rows]
+    assert memory[-1] - memory[len(memory) // 5] < 30  # MiB
+    for row in rows[:3]:
+        again = mlnegf.solve(mlnegf.Device.from_dict(row["parameters"]), row["gate"], row["drain"], tolerance=1e-3)
+        assert (again.outcome.name, again.negf_solves) == (row["ended"], row["solves"])
