@@ -4,7 +4,6 @@ Each command loads what it needs when it runs, so that help comes at once.
 """
 
 import json
-import logging
 import shlex
 import shutil
 import signal
@@ -31,9 +30,6 @@ class OneThread(click.Command):
         import torch
 
         torch.set_num_threads(1)
-        # What has to be said of workers, the command says itself.
-        for name in ("distributed", "distributed.client"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         # As an interrupt is: blocks are left in order, workers end, temporary files go.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:

@@ -38,6 +38,8 @@ AHEAD: Final = 4
 AT_ONCE: Final = 64
 """Tasks under way at least."""
 
+GONE: Final = "the scheduler is gone; start it and run again: whole files are kept."
+
 _require = partial(require, caller="workers")
 
 
@@ -130,17 +132,23 @@ class _ClusterTasks(Tasks):
         done = as_completed([], loop=self.client.loop, with_results=True, raise_errors=False)
         ahead = 0
         while self._waiting or running:
-            if len(running) <= ahead // 2:
+            if self._waiting and len(running) <= ahead // 2:
                 # Workers may come and go. Tasks go in batches, since each message costs as much as many tasks.
-                ahead = max(AHEAD * sum(self.client.nthreads().values()), AT_ONCE)
+                ahead = max(AHEAD * self._threads(), AT_ONCE)
                 batch = [self._waiting.popleft() for _ in range(min(ahead, len(self._waiting)))]
                 tasks = [task for _, task in batch]
-                futures = self.client.map(partial(_run_on_worker, __version__), tasks, pure=False) if batch else []
+                futures = self.client.map(partial(_run_on_worker, __version__), tasks, pure=False)
                 running.update(zip(futures, (key for key, _ in batch), strict=True))
                 done.update(futures)
             future, result = next(done)
             key = running.pop(future)
             yield key, result if future.status == "finished" else _result(future)
+
+    def _threads(self) -> int:
+        try:
+            return sum(self.client.nthreads().values())
+        except (OSError, TimeoutError) as error:
+            raise RunError(GONE) from error
 
 
 def _run(version: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -160,8 +168,11 @@ def _run_on_worker(version: str, task: tuple[Any, ...]) -> Any:
 
 
 def _result(future: Any) -> Any:
-    from distributed import CancelledError, KilledWorker
+    """Raise what a task that is not finished has ended with: its own error, or that of those who ran it."""
+    from distributed import KilledWorker
 
+    if future.status != "error":
+        raise RunError(GONE)
     try:
         return future.result()
     except KilledWorker as error:
@@ -169,13 +180,13 @@ def _result(future: Any) -> Any:
             f"a task has ended {LOST + 1} workers, the last one {error.last_worker.name}; is its memory too small "
             "(--memory)? Run again: whole files are kept."
         ) from error
-    except (CancelledError, TimeoutError, OSError) as error:
-        raise RunError("the scheduler is gone; start it and run again: whole files are kept.") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Say nothing of what is no news: a worker or a scheduler that is lost is a new worker, or an error with advice."""
+    import distributed  # noqa: F401  # which sets its loggers when it is loaded
+
     loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
