@@ -1,8 +1,9 @@
 """Self-consistent quantum transport in nanoscale transistors, started from learned guesses.
 
 The public face. Rooms: `transport` (electrons between two leads, any Hamiltonian), `learning` (losses, networks, the
-training loop; no physics), `nanosheet` (the transistor and its two equations), `scf` (until they agree), `warmstart`
-(from the first charge to a learned guess, and its judgement). A name is loaded when it is first asked for.
+training loop; no physics), `runs` (long runs: many machines, whole files; no physics), `nanosheet` (the transistor and
+its two equations), `scf` (until they agree), `warmstart` (from the first charge to a learned guess, and its judgement).
+A name is loaded when it is first asked for.
 """
 
 from importlib import import_module
@@ -29,7 +30,7 @@ _HOMES = {
     "LearnedGuess": "warmstart.learned",
     "rescale": "warmstart.rescale",
 }
-_ROOMS = ("learning", "nanosheet", "plots", "scf", "transport", "units", "warmstart", "widgets")
+_ROOMS = ("learning", "nanosheet", "plots", "runs", "scf", "transport", "units", "warmstart", "widgets")
 
 __all__ = ["Device", "LearnedGuess", "Region", "Solution", "__version__", "coupling", "rescale", "solve", "sweep"]
 

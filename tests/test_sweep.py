@@ -14,6 +14,7 @@ from made_up import design_of_holes
 import mlnegf
 from mlnegf import Device, Solution, solve
 from mlnegf.nanosheet.poisson import Poisson
+from mlnegf.scf.bias_grid import Store
 from mlnegf.scf.biases import neighbours
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
@@ -210,3 +211,18 @@ def test_first_iterations_of_a_p_type_device_lie_at_its_bias(device: Device, tmp
     )
     # The start lies near the solution, which has the sign of the real device.
     assert abs(sample.first_potential - sample.potential).max() < 0.1
+
+
+def test_potentials_are_let_go_when_nobody_starts_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most the last two gate voltages of every drain voltage are held, however long the sweep."""
+    held: list[int] = []
+
+    def watched(store: Store, needed: set[tuple[int, int]]) -> None:
+        forget(store, needed)
+        held.append(sum(potential.size > 0 for _, potential in store.known.values()))
+
+    forget = Store.forget_all_but
+    monkeypatch.setattr(Store, "forget_all_but", watched)
+    mlnegf.sweep(DEVICE, [0.05, 0.1, 0.15, 0.2, 0.25], [0.05, 0.1])
+    assert max(held) <= 6
+    assert held[-1] == 0

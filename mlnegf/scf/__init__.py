@@ -2,5 +2,5 @@
 
 Names: `solve.solve`, `solve.Solution`, `coupling.coupling`, `sweep.sweep`, `guesses.GUESSES`, `schemes.SCHEMES`,
 `spectrum.spectrum`. A new guess goes to `guesses`, a new scheme to `schemes`.
-May import `nanosheet` and `transport`.
+May import `nanosheet`, `transport` and `runs`.
 """

@@ -116,6 +116,12 @@ class Store:
             np.save(content, potential, allow_pickle=False)
             self.folder.add(_name(place), content.getvalue(), {"sweep": self.about, "row": row}, {})
 
+    def forget_all_but(self, needed: set[Place]) -> None:
+        """Let go of the potentials that no other bias will start from."""
+        for place, (row, potential) in self.known.items():
+            if potential.size and place not in needed:
+                self.known[place] = row, np.zeros(0)
+
 
 def _name(place: Place) -> str:
     return f"{place[1]:05d}_{place[0]:05d}{SUFFIX}"
@@ -144,7 +150,6 @@ def _potential(path: Path, entry: Entry) -> Floats:
 def solved_grid(grid: Grid, workers: Workers, store: Store, progress: bool) -> list[dict[str, Any]]:
     """Solve what the store does not know yet; return the rows of all biases, drain by drain."""
     waiting = [place for place in grid.places if place not in store.known]
-    given: set[Place] = set()
     with (
         workers.opened(len(grid.drains) if grid.follows else len(waiting)) as tasks,
         tqdm(total=len(grid.places), initial=len(store.known), disable=not progress, unit="bias") as bar,
@@ -152,12 +157,14 @@ def solved_grid(grid: Grid, workers: Workers, store: Store, progress: bool) -> l
         recipe = grid.equations if tasks.here else _recipe(grid.equations)
 
         def give() -> None:
-            for place in waiting:
-                if place not in given and all(other in store.known for other in grid.needs(place)):
-                    given.add(place)
-                    bias = grid.gates[place[0]], grid.drains[place[1]]
-                    start = _line(grid, place, store) if grid.follows else grid.guess
-                    tasks.give(place, _answer, recipe, bias, start, grid.options)
+            ready = [place for place in waiting if all(other in store.known for other in grid.needs(place))]
+            for place in ready:
+                bias = grid.gates[place[0]], grid.drains[place[1]]
+                start = _line(grid, place, store) if grid.follows else grid.guess
+                tasks.give(place, _answer, recipe, bias, start, grid.options)
+            gone = set(ready)
+            waiting[:] = [place for place in waiting if place not in gone]
+            store.forget_all_but({other for place in waiting for other in grid.needs(place)})
 
         give()
         for place, answer in tasks.results():

@@ -3,5 +3,5 @@
 Names: `design.Design`, `generation.generate`, `dataset.cases` and `split`; `learned.LearnedGuess` and
 `start_training.train`, from parameters; `rescale.rescale`, `slice_guess.SliceGuess` and `objective.train`, from slices;
 `comparison.compare`, `scores.summarise`; the shipped weights in `weights`.
-May import `scf`, `nanosheet` and `learning`.
+May import `scf`, `nanosheet`, `learning` and `runs`.
 """
