@@ -14,13 +14,14 @@ from made_up import design_of_holes
 import mlnegf
 from mlnegf import Device, Solution, solve
 from mlnegf.nanosheet.poisson import Poisson
-from mlnegf.scf.bias_grid import Store
+from mlnegf.runs.workers import Workers
+from mlnegf.scf.bias_grid import Grid, Store, row_of, solved_grid
 from mlnegf.scf.biases import neighbours
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Guess, Semiclassical, Start
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem, Work
-from mlnegf.scf.sweep import continuation
+from mlnegf.scf.schemes import as_scheme
 from mlnegf.warmstart.dataset import cases
 from mlnegf.warmstart.generation import generate
 from mlnegf.warmstart.samples import FILLING
@@ -52,18 +53,47 @@ def test_the_gate_cannot_beat_the_thermal_limit() -> None:
     assert (slope > 0.99 * DEVICE.thermal_energy * np.log(10)).all()
 
 
-def test_known_biases_are_started_from_and_not_solved_again() -> None:
-    first = list(continuation(DEVICE, [0.1, 0.2], [0.05]))
-    rest = list(continuation(DEVICE, [0.1, 0.2, 0.3], [0.05], known=first))
-    assert [(s.gate, s.drain) for s in rest] == [(0.3, 0.05)]
+def solve_rest(device: Device, gates: list[float], drain: float, known: list[Solution]) -> Store:
+    """Solve the gate voltages that are not known yet, the last ones."""
+    options: dict[str, Any] = {"scheme": as_scheme("auto"), "max_solves": 100}
+    store = Store({(row, 0): (row_of(solution), solution.potential) for row, solution in enumerate(known)})
+    solved_grid(Grid(Equations.of(device), gates, [drain], "extrapolated", True, options), Workers(1), store, False)
+    return store
+
+
+def test_known_biases_are_started_from_and_not_solved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [solve(DEVICE, gate, 0.05) for gate in (0.1, 0.2)]
+    asked: list[Any] = []
+
+    def counted(equations: Equations, gate: float, drain: float, guess: Any, **options: Any) -> Solution:
+        asked.append((gate, drain, guess.first.gate, guess.second.gate))
+        return solve(equations, gate, drain, guess, **options)
+
+    monkeypatch.setattr("mlnegf.scf.biases.solve", counted)
+    store = solve_rest(DEVICE, [0.1, 0.2, 0.3], 0.05, known)
+    assert asked == [(0.3, 0.05, 0.1, 0.2)]
+    assert store.known[2, 0][0]["converged"]
 
 
 def test_a_known_bias_that_failed_is_started_from_by_none(device: Device, solution: Solution) -> None:
-    failed = replace(solution, gate=0.2, drain=0.1, potential=np.full_like(solution.potential, np.nan))
-    first = solve(device, 0.1, 0.1)
-    (last,) = continuation(device, [0.1, 0.2, 0.3], [0.1], known=[first, failed])
-    assert last.converged
-    assert last.guess_used
+    nothing = np.full_like(solution.potential, np.nan)
+    failed = replace(solution, gate=0.2, drain=0.1, outcome=Outcome.failed, potential=nothing)
+    last = solve_rest(device, [0.1, 0.2, 0.3], 0.1, [solve(device, 0.1, 0.1), failed]).known[2, 0][0]
+    assert last["converged"]
+    assert last["guess_used"]
+
+
+@pytest.mark.parametrize("kind", ["solution", "array", "list", "tensor"])
+def test_a_folder_knows_the_start_it_was_made_with(
+    device: Device, solution: Solution, tmp_path: Path, kind: str
+) -> None:
+    start = {"solution": solution, "array": solution.potential, "list": solution.potential.tolist()}
+    start["tensor"] = torch.from_numpy(solution.potential)
+    mlnegf.sweep(device, [0.4], [0.3], guess=start[kind], folder=tmp_path)
+    mlnegf.sweep(device, [0.4], [0.3], guess=start[kind], folder=tmp_path)
+    other = replace(solution, potential=solution.potential + 1e-3)
+    with pytest.raises(ValueError, match=r"sweep = .*expected that of this sweep; name another folder"):
+        mlnegf.sweep(device, [0.4], [0.3], guess=other if kind == "solution" else other.potential, folder=tmp_path)
 
 
 def test_each_bias_starts_from_its_nearest_neighbours() -> None:
@@ -164,12 +194,12 @@ def test_a_failed_step_is_halved_within_what_each_bias_may_cost(
         return replace(solution, gate=gate, drain=drain, outcome=outcome, work=Work(charge_evaluations=solves))
 
     monkeypatch.setattr("mlnegf.scf.biases.solve", short)
-    last = list(continuation(solution.device, [0.0, 0.4], [0.1], max_solves=most))[-1]
-    assert last.work.charge_evaluations <= most
-    assert last.converged == (not fails)
+    last = mlnegf.sweep(solution.device, [0.0, 0.4], [0.1], max_solves=most).isel(gate=-1, drain=0)
+    assert last["charge_evaluations"] <= most
+    assert bool(last["converged"]) == (not fails)
     if not fails:
         assert tried == pytest.approx([0.0, 0.4, 0.2, 0.4])
-        assert last.work.charge_evaluations == 6 + 3 + 3
+        assert last["charge_evaluations"] == 6 + 3 + 3
 
 
 def test_the_equations_of_a_sweep_are_made_once(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

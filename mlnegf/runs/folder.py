@@ -7,7 +7,6 @@ where it was made, goes to another journal, ``log.jsonl``.
 
 import hashlib
 import os
-import platform
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -178,8 +177,3 @@ def require_one_version(folder: Path, entries: Mapping[str, Entry]) -> None:
             f"{folder}: holds files of version {', '.join(others)} of mlnegf, this is {__version__}; name another "
             "folder, or say mix_versions (--mix-versions) to keep both."
         )
-
-
-def here() -> str:
-    """Return this machine's name, for a log."""
-    return platform.node()

@@ -18,11 +18,13 @@ from typing import Any, Final
 
 import psutil
 
-from mlnegf._common import __version__, is_finite, plain, require
+from mlnegf._common import __version__, is_count, is_finite, require
 from mlnegf.runs.threads import one_thread
 
 MEMORY: Final = 4.0
 """Of a worker, GiB, unless given, or unless the machine has less."""
+LEAST: Final = 0.25
+"""GiB that a worker needs to start."""
 LOST: Final = 3
 """How many workers a task may lose before it is taken for their end."""
 FAREWELL: Final = 10.0
@@ -67,11 +69,10 @@ class Workers:
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
-        count, memory = plain(self.count), plain(self.memory)
-        whole = isinstance(count, int) and not isinstance(count, bool) and count >= 1
-        _require(count is None or whole, "workers", count, "a whole number, 1 or more")
-        _require(memory is None or (is_finite(memory) and memory >= 0.25), "memory", memory, "GiB, 0.25 or more")
-        address = self.scheduler
+        count, memory, address = self.count, self.memory, self.scheduler
+        _require(count is None or is_count(count), "workers", count, "a whole number, 1 or more")
+        enough = memory is None or (is_finite(memory) and memory >= LEAST)
+        _require(enough, "memory", memory, f"GiB, {LEAST:g} or more")
         known = isinstance(address, str) and address.partition("://")[0] in ("tcp", "tls", "inproc")
         _require(address is None or known, "scheduler", address, "an address such as tcp://127.0.0.1:8786")
         _require(address is None or count is None, "workers", count, "none beside a scheduler, which has its own")

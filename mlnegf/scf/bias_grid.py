@@ -21,7 +21,7 @@ from mlnegf.nanosheet.device import Device
 from mlnegf.runs.folder import Entry, Folder, content_of
 from mlnegf.runs.journal import checksum
 from mlnegf.runs.workers import Workers
-from mlnegf.scf.biases import Place, follow, line_to, neighbours, solve_or_say_why
+from mlnegf.scf.biases import Place, follow, neighbours, solve_or_say_why
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import Solved
 from mlnegf.scf.loop import Outcome
@@ -179,13 +179,13 @@ def _recipe(equations: Equations) -> Recipe:
 
 
 def _line(grid: Grid, place: Place, store: Store) -> list[Solved]:
-    solved: dict[Place, Solved | None] = {}
+    """Return the solved biases that another starts from, the nearest last; those without an answer are left out."""
+    line: list[Solved] = []
     for row, column in grid.needs(place):
         about, potential = store.known[row, column]
-        failed = about["outcome"] == Outcome.failed.name
-        bias = SolvedBias(grid.equations.device, grid.gates[row], grid.drains[column], potential)
-        solved[row, column] = None if failed else bias
-    return line_to(place, solved, grid.guess)
+        if about["outcome"] != Outcome.failed.name:
+            line.append(SolvedBias(grid.equations.device, grid.gates[row], grid.drains[column], potential))
+    return line[-1:] if grid.guess == "previous" else line
 
 
 def _answer(recipe: Equations | Recipe, bias: tuple[float, float], start: Any, options: dict[str, Any]) -> Answer:

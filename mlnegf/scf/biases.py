@@ -1,7 +1,7 @@
 """Biases of one device, each from its solved neighbours: which those are, and what is done where one fails."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,6 @@ from mlnegf.scf.solve import Solution, solve
 
 Place = tuple[int, int]
 """Row and column of a bias: which gate, which drain voltage."""
-
-
-def line_to(place: Place, solved: Mapping[Place, Solved | None], guess: str) -> list[Solved]:
-    """Return the solved biases that another starts from, the nearest last; those without an answer are left out."""
-    line = [found for key in neighbours(*place) if (found := solved[key]) is not None]
-    return line[-1:] if guess == "previous" else line
-
-
-def to_start_from(solution: Solution) -> Solution | None:
-    """Return the solution, if others may start from it."""
-    return None if solution.outcome is Outcome.failed else solution
 
 
 def neighbours(row: int, column: int) -> list[tuple[int, int]]:

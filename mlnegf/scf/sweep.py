@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import Any, Final
@@ -14,12 +14,11 @@ from mlnegf._common import __version__, as_array, require
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.workers import Workers
 from mlnegf.scf.bias_grid import COLUMNS, Grid, kept, solved_grid
-from mlnegf.scf.biases import Place, follow, line_to, to_start_from
 from mlnegf.scf.equations import Equations, voltage
-from mlnegf.scf.guesses import GivenPotential, PreviousBias, Solved, as_guess, start_of
+from mlnegf.scf.guesses import GivenPotential, PreviousBias, as_guess, start_of
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import Scheme, as_scheme
-from mlnegf.scf.solve import Solution, limits_of
+from mlnegf.scf.solve import limits_of
 
 MOST: Final = 10_000
 """Gate voltages, and drain voltages, that a sweep may have."""
@@ -27,54 +26,6 @@ FOLLOWING: Final = ("extrapolated", "previous")
 """Guesses that need the biases solved before."""
 
 _require = partial(require, caller="sweep")
-
-
-def continuation(
-    device: Device | Equations,
-    gates: Sequence[float],
-    drains: Sequence[float],
-    guess: str = "extrapolated",
-    known: Sequence[Solved] = (),
-    filling: str | None = None,
-    modes: str | None = None,
-    scheme: str | Scheme = "auto",
-    max_solves: int = 100,
-    **tolerances: float,
-) -> Iterator[Solution]:
-    """Solve a grid of biases, each from solved ones: for every drain voltage all gate voltages, in the order given.
-
-    The first bias starts from the semiclassical guess and the first two gate voltages from lower drain voltages; any
-    other from the last two gate voltages. When one fails, the step is halved, up to three times, within `max_solves`.
-    Ascending from low bias, this follows the solution that is connected to equilibrium.
-
-    Parameters
-    ----------
-    guess : str
-        "extrapolated", or "previous" for the last solution as it is.
-    known : sequence of Solved
-        Biases of this grid that were solved before: started from, neither solved nor yielded again.
-    filling, modes, scheme, max_solves, **tolerances
-        As of `solve`.
-
-    Yields
-    ------
-    Solution
-        For each bias; `work` includes the biases inserted on the way. A bias that raises an error has the outcome
-        "failed", and NaN for what was not found.
-    """
-    options: dict[str, Any] = {"scheme": as_scheme(scheme), "max_solves": max_solves, **tolerances}
-    equations = Equations.of(device, filling, modes, tolerances.get("tolerance", 1e-3))
-    before = {(solved.gate, solved.drain): solved for solved in known}
-    solved: dict[Place, Solved | None] = {}
-    for column, drain in enumerate(drains):
-        for row, gate in enumerate(gates):
-            place, earlier = (row, column), before.get((gate, drain))
-            if earlier is not None:
-                solved[place] = earlier if np.isfinite(earlier.potential).all() else None
-                continue
-            solution = follow(equations, (gate, drain), line_to(place, solved, guess), **options)
-            solved[place] = to_start_from(solution)
-            yield solution
 
 
 def sweep(
@@ -105,8 +56,11 @@ def sweep(
     gates, drains : sequence of float
         V, in the order in which they are to be solved; a voltage may come twice, as in a sweep up and down.
     guess : str, ndarray or Guess
-        "extrapolated" or "previous" follow the grid by `continuation`; anything else starts every bias afresh, see
-        `solve`.
+        "extrapolated" starts every bias from the line through solved neighbours: for every drain voltage the gate
+        voltages follow each other, and the first two start from lower drain voltages, the very first semiclassically;
+        "previous" from the nearest one as it is. Ascending from low bias, this follows the solution that is connected
+        to equilibrium. When one fails, the step is halved, up to three times, within `max_solves`. Anything else
+        starts every bias afresh, see `solve`.
     progress : bool
         Whether to draw a progress bar.
     max_solves : int
@@ -139,8 +93,9 @@ def sweep(
     follows = isinstance(guess, str) and guess in FOLLOWING
     start = guess if follows else as_guess(guess, FOLLOWING)
     equations = Equations.of(device, filling, modes, tolerance)
+    first = None
     if isinstance(start, (GivenPotential, PreviousBias)):
-        start_of(start, Problem.of(equations, gates[0], drains[0]))
+        first = start_of(start, Problem.of(equations, gates[0], drains[0]))
     attributes = {
         "device": json.dumps(equations.device.to_dict()),
         "version": __version__,
@@ -153,7 +108,7 @@ def sweep(
         "max_solves": int(max_solves),
     }
     grid = Grid(equations, gates, drains, start, follows, options)
-    given = hashlib.sha256(start.potential.tobytes()).hexdigest() if isinstance(start, GivenPotential) else ""
+    given = "" if first is None else hashlib.sha256(first.potential.tobytes()).hexdigest()
     with kept(folder, {**attributes, "gates": gates, "drains": drains, "given": given}) as store:
         rows = solved_grid(grid, Workers(workers, memory, scheduler), store, progress)
     return tabulate(rows, gates, drains).assign_attrs(attributes)

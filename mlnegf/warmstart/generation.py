@@ -10,6 +10,7 @@ cold answer is marked as one that equilibrium may not lead to.
 """
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from mlnegf._common import require
 from mlnegf._files import write_whole
-from mlnegf.runs.folder import Folder, here
+from mlnegf.runs.folder import Folder
 from mlnegf.runs.workers import Workers
 from mlnegf.scf.biases import solve_or_say_why
 from mlnegf.scf.equations import Equations
@@ -116,7 +117,7 @@ def solved(plan: Plan) -> tuple[bytes, dict[str, Any]]:
     equations = Equations.of(plan.device, tolerance=tolerance)
     solutions = [answer(equations, *bias, tolerance, slowly=plan.part != "known") for bias in plan.biases]
     content = device_file(solutions, plan.part, tolerance=tolerance)
-    return content, {"seconds": round(time.perf_counter() - started, 3), "host": here()}
+    return content, {"seconds": round(time.perf_counter() - started, 3), "host": platform.node()}
 
 
 def answer(equations: Equations, gate: float, drain: float, tolerance: float, slowly: bool) -> Solution:

@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from mlnegf._common import Bools, Floats, Ints, as_array, is_count, is_dense, require, shown
+from mlnegf.learning.losses import FLOATING
 
 Mask = NDArray[Any] | torch.Tensor | None
-
-FLOATING: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 MOST_CELLS: Final = 10**8
 """Of a result, its batch included, and of the shares along one axis: a gigabyte."""

@@ -24,6 +24,7 @@ from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.runs.folder import Entry, content_of, entries_of
 from mlnegf.runs.netcdf import netcdf
+from mlnegf.scf.bias_grid import SolvedBias
 from mlnegf.scf.equations import Equations, voltage
 from mlnegf.scf.guesses import Semiclassical
 from mlnegf.scf.loop import Outcome
@@ -53,13 +54,9 @@ MOST: Final = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class StoredSolution:
-    """A solution that another bias can start from: potential (nx, ny, nz) on the device's grid, V, and current, A."""
+class StoredSolution(SolvedBias):
+    """A solution that another bias can start from, and its current, A."""
 
-    device: Device
-    gate: float
-    drain: float
-    potential: Floats
     current: float
 
 
