@@ -14,9 +14,10 @@ from shared import Record, arguments, shuffled
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import solve
-from mlnegf.warmstart.comparison import WORK, label
+from mlnegf.warmstart.comparison import label
 from mlnegf.warmstart.dataset import cases, split
 from mlnegf.warmstart.storage import Case
+from mlnegf.warmstart.trials import WORK
 
 GUESSES = "semiclassical", "learned"
 

@@ -16,9 +16,10 @@ from shared import Record, arguments, shuffled
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.problem import Problem
 from mlnegf.scf.solve import solve
-from mlnegf.warmstart.comparison import WORK, label, true_errors
+from mlnegf.warmstart.comparison import label, true_errors
 from mlnegf.warmstart.dataset import cases, split
 from mlnegf.warmstart.storage import Case
+from mlnegf.warmstart.trials import WORK
 
 SCHEMES = "gummel", "anderson", "newton", "auto"
 TOLERANCE = 1e-3

@@ -15,8 +15,9 @@ from shared import Record, arguments, shuffled
 
 import mlnegf
 from mlnegf import Device
-from mlnegf.warmstart.comparison import WORK, label
+from mlnegf.warmstart.comparison import label
 from mlnegf.warmstart.dataset import cases, split
+from mlnegf.warmstart.trials import WORK
 
 GATES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
 DRAINS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]

@@ -66,19 +66,6 @@ _mix_versions = click.option("--mix-versions", is_flag=True, help="keep data of 
 _json = click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 
 
-def _workers(command: options.Command) -> options.Command:
-    """Add the options of who works; they are `workers`, `memory` and `scheduler` of the functions behind."""
-    words = "GiB of a worker, which is ended beyond it; 4, or a fair share of a smaller machine, unless given"
-    known: list[tuple[str, Any, str]] = [
-        ("--workers", click.IntRange(1), "processes on this machine; as many as cores unless given"),
-        ("--memory", click.FloatRange(0.25), words),
-        ("--scheduler", str, "address of a running scheduler of Dask, such as tls://host:8786, to work on instead"),
-    ]
-    for name, kind, about in reversed(known):
-        command = click.option(name, type=kind, help=about)(command)
-    return command
-
-
 def _figure(shows: str) -> Callable[[options.Command], options.Command]:
     return click.option(
         "--figure", type=click.Path(dir_okay=False), callback=options.png, help=f"PNG file to draw {shows} into"
@@ -166,7 +153,7 @@ def _plots() -> Any:
 @_scheme
 @_tolerance
 @click.option("--output", type=click.Path(dir_okay=False), help="netCDF file; a second run continues a killed one")
-@_workers
+@options.of_workers
 @_figure("transfer curves")
 @_json
 def sweep(
@@ -228,7 +215,7 @@ def _store_sweep(output: str, table: Any) -> None:
 @main.command()
 @options.late("--design", options.designs, default="reduced")
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
-@_workers
+@options.of_workers
 @_mix_versions
 def generate(design: str, output: str, **who: Any) -> None:
     """Solve every device of a design at its biases, into labelled files."""
@@ -308,7 +295,7 @@ def _train_slices(splits: Any, folder: Path, given: dict[str, Any]) -> tuple[Pat
 @click.option("--schemes", default="gummel,anderson,newton")
 @click.option("--parts", default="unseen_bias,unseen_device", help="of the split; also outside, validation, training")
 @_tolerance
-@_workers
+@options.of_workers
 @_mix_versions
 @_figure("the table")
 def benchmark(

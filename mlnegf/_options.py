@@ -1,4 +1,4 @@
-"""What commands share: options that look up late what they may be, a device of options and a file, voltages.
+"""What commands share: options that look up late what they may be, a device, workers, voltages.
 
 Nothing here loads physics or learning before a command runs or explains itself, so that help comes at once.
 """
@@ -71,6 +71,19 @@ def of_device(command: Command) -> Command:
     options.append(click.option("--device", "file", type=click.Path(exists=True, dir_okay=False), help=words))
     for option in reversed(options):
         command = option(command)
+    return command
+
+
+def of_workers(command: Command) -> Command:
+    """Add the options of who works; they are `workers`, `memory` and `scheduler` of the functions behind."""
+    words = "GiB of a worker, which is ended beyond it; 4, or a fair share of a smaller machine, unless given"
+    known: list[tuple[str, Any, str]] = [
+        ("--workers", click.IntRange(1), "processes on this machine; as many as cores unless given"),
+        ("--memory", click.FloatRange(0.25), words),
+        ("--scheduler", str, "address of a running scheduler of Dask, such as tls://host:8786, to work on instead"),
+    ]
+    for name, kind, about in reversed(known):
+        command = click.option(name, type=kind, help=about)(command)
     return command
 
 

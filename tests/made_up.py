@@ -10,10 +10,10 @@ from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.folder import MANIFEST
 from mlnegf.runs.journal import Journal
-from mlnegf.warmstart.comparison import Trial
 from mlnegf.warmstart.design import Design
 from mlnegf.warmstart.samples import FirstIteration
 from mlnegf.warmstart.slices import COUNTS
+from mlnegf.warmstart.trials import Trial
 
 TRIAL = Trial(
     split="unseen_bias",

@@ -20,9 +20,9 @@ from mlnegf import Device, LearnedGuess, Region, _options
 from mlnegf.__main__ import main
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.warmstart import dataset
-from mlnegf.warmstart.comparison import read
 from mlnegf.warmstart.design import Design, shipped
 from mlnegf.warmstart.slice_guess import SliceGuess
+from mlnegf.warmstart.trials import read
 
 TINY = shlex.split("--width 3 --thickness 3 --gate-length 6 --source-length 5 --drain-length 5 --spacing 0.5")
 BIAS = shlex.split("--gate 0.3 --drain 0.1")

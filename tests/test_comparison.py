@@ -20,10 +20,11 @@ from mlnegf.runs.lock import held
 from mlnegf.scf.guesses import ExtrapolatedBias, PreviousBias, Semiclassical
 from mlnegf.scf.loop import Outcome
 from mlnegf.warmstart import comparison as benchmark
-from mlnegf.warmstart.comparison import Trial, compare, judge, label, named_guesses, read, write
+from mlnegf.warmstart.comparison import compare, judge, label, named_guesses
 from mlnegf.warmstart.dataset import Splits
 from mlnegf.warmstart.scores import saving, summarise, table
 from mlnegf.warmstart.storage import Case
+from mlnegf.warmstart.trials import Trial, read, write
 
 GUESSES = ["semiclassical", "previous", "extrapolated", "learned"]
 

@@ -25,9 +25,9 @@ from mlnegf.learning.training import CHECKPOINT
 from mlnegf.learning.weights import read_tensors, write_tensors
 from mlnegf.runs.folder import MANIFEST
 from mlnegf.runs.journal import checksum
-from mlnegf.warmstart.comparison import read, write
 from mlnegf.warmstart.dataset import cases
 from mlnegf.warmstart.learned import KIND
+from mlnegf.warmstart.trials import read, write
 
 SEEDS = range(25)
 SHIPPED = Path(__file__).parent.parent / "mlnegf/warmstart/weights/start.safetensors"

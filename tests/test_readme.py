@@ -12,8 +12,8 @@ import pytest
 
 import mlnegf
 from mlnegf import LearnedGuess
-from mlnegf.warmstart.comparison import read
 from mlnegf.warmstart.scores import table
+from mlnegf.warmstart.trials import read
 
 README = Path(__file__).parent.parent / "README.md"
 RESULTS = README.parent / "book" / "results"

@@ -12,8 +12,8 @@ import mlnegf
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem
-from mlnegf.warmstart.comparison import Trial, read
 from mlnegf.warmstart.design import Design
+from mlnegf.warmstart.trials import Trial, read
 
 RESULTS = Path(__file__).parent.parent / "book" / "results"
 

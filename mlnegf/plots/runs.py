@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from mlnegf._common import Floats, is_count, items, reals, require
 from mlnegf.plots.style import COLOURS, MARKERS, STYLE, panels, require_kind, styled
-from mlnegf.warmstart.comparison import Trial
+from mlnegf.warmstart.trials import Trial
 
 
 @styled()

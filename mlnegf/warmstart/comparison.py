@@ -9,17 +9,17 @@ certificate* if it does not; certified but between the two is *missed*, and anyt
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 import numpy as np
 from tqdm import tqdm
 
-from mlnegf._common import __version__, is_finite, require
-from mlnegf._files import read_whole, remove_leftovers, write_whole
+from mlnegf._common import __version__, require
+from mlnegf._files import remove_leftovers
 from mlnegf.learning.weights import Location, kind_of
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.journal import Journal, checksum
@@ -28,57 +28,19 @@ from mlnegf.runs.workers import Workers
 from mlnegf.scf.biases import neighbours
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import GUESSES, ExtrapolatedBias, Guess, PreviousBias, Semiclassical
-from mlnegf.scf.problem import Problem, Work
+from mlnegf.scf.problem import Problem
 from mlnegf.scf.schemes import SCHEMES
 from mlnegf.scf.solve import Solution, solve
 from mlnegf.warmstart.dataset import Splits
 from mlnegf.warmstart.learned import KIND, LearnedGuess
 from mlnegf.warmstart.slice_guess import SliceGuess
 from mlnegf.warmstart.storage import Case, StoredSolution
+from mlnegf.warmstart.trials import WORK, Trial, read_with_origin, trials_of, write
 
 ELSEWHERE: Final = 1e-2
 """A certified solution farther than this from the reference, V, has found another fixed point."""
-SUBTHRESHOLD: Final = 1e-6
-"""A current, A, below which it still depends exponentially on the gate: the hardest to get right to 1 %."""
-OUTCOMES: Final = ("right", "failed", "wrong branch", "false certificate", "missed", "no reference")
-WORK: Final = tuple(vars(Work()))
 Biases = Mapping[tuple[float, float], Case]
 """Cases of one device by gate and drain voltage."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What one guess and one scheme made of one case; errors in V and relative, `current` the reference's, A."""
-
-    split: str
-    device: str
-    gate: float
-    drain: float
-    guess: str
-    scheme: str
-    tolerance: float
-    outcome: str
-    charge_evaluations: int
-    linearised_applications: int
-    chain_passes: int
-    poisson_solves: int
-    seconds: float
-    estimated_error: float
-    true_error: float
-    estimated_current_error: float
-    true_current_error: float
-    fallback: bool
-    current: float
-
-    @property
-    def subthreshold(self) -> bool:
-        """Whether the reference's current is among the small ones."""
-        return abs(self.current) < SUBTHRESHOLD
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What makes a trial this trial."""
-        return self.split, self.device, self.gate, self.drain, self.guess, self.scheme, self.tolerance
 
 
 def named_guesses(weights: Location | None) -> dict[str, Callable[[Case, Biases], Guess]]:
@@ -311,14 +273,14 @@ def _resume(path: Path, journal: Journal, identity: dict[str, Any], origin: dict
     """Return the trials that are there, if they are of the same version, devices and weights; keep their command."""
     trials: list[Trial] = []
     if path.exists():
-        before, trials = _read(path)
+        before, trials = read_with_origin(path)
         identity["weights"] = identity["weights"] or before.get("weights", "")
         origin["command"] = "; ".join(dict.fromkeys(filter(None, (before.get("command"), origin.get("command")))))
         # Through JSON, as what it is compared with.
         _require_same(path, before, json.loads(json.dumps(identity)))
     for row in journal.begin():
         _require_same(journal.path, row, _about(identity))
-        trials += _trials(journal.path, row["runs"])
+        trials += trials_of(journal.path, row["runs"])
     return trials
 
 
@@ -326,49 +288,3 @@ def _require_same(path: Path, before: Mapping[str, Any], identity: Mapping[str, 
     for name, mine in identity.items():
         if before.get(name) != mine and not (name == "weights" and not before.get(name)):
             raise ValueError(f"{path}: holds runs with other {name}; name another output, or delete this one.")
-
-
-def write(path: str | Path, trials: Iterable[Trial], origin: Mapping[str, Any]) -> None:
-    """Write trials, where they come from and a checksum, whole or not at all."""
-    table = json.loads(json.dumps({**origin, "runs": [asdict(trial) for trial in trials]}))
-    write_whole(path, json.dumps({**table, "checksum": checksum(table)}, indent=0, ensure_ascii=False))
-
-
-def read(path: str | Path) -> list[Trial]:
-    """Read what `write` wrote."""
-    return _read(path)[1]
-
-
-def _read(path: str | Path) -> tuple[dict[str, Any], list[Trial]]:
-    again = "copy it again, or delete it and run again"
-    try:
-        table = json.loads(read_whole(path))
-        trials, found = table["runs"], table.pop("checksum", None)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}); {again}.") from error
-    if found != checksum(table):
-        raise ValueError(f"{path}: not a file of `mlnegf benchmark`, or changed: its checksum does not match; {again}.")
-    return table, _trials(path, trials)
-
-
-def _trials(path: str | Path, rows: Any) -> list[Trial]:
-    """Make trials of rows: none twice, and every value of its kind."""
-    try:
-        trials = [Trial(**row) for row in rows]
-    except TypeError as error:
-        raise ValueError(f"{path}: not a file of `mlnegf benchmark` ({error}).") from error
-    for number, trial in enumerate(trials):
-        for name, value in vars(trial).items():
-            good = isinstance(value, KINDS[name]) and isinstance(value, bool) == (KINDS[name] is bool)
-            require(good, f"{name} of run {number}", value, f"of type {KINDS[name]}", str(path))
-        require(trial.outcome in OUTCOMES, f"outcome of run {number}", trial.outcome, f"one of {OUTCOMES}", str(path))
-        sound = is_finite(trial.gate) and is_finite(trial.drain) and all(getattr(trial, name) >= 0 for name in WORK)
-        require(sound, f"run {number}", trial, "finite voltages, and work of zero or more", str(path))
-    keys = {trial.key for trial in trials}
-    require(len(keys) == len(trials), "runs", f"{len(trials)}", f"{len(keys)}, each once", str(path))
-    return trials
-
-
-_TYPES: Final = {"str": str, "bool": bool, "int": int, "float": (int, float)}
-KINDS: Final[dict[str, Any]] = {name: _TYPES[kind.__name__] for name, kind in get_type_hints(Trial).items()}
-"""Type of each value of a trial."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from mlnegf._common import items, require
-from mlnegf.warmstart.comparison import OUTCOMES, WORK, Trial
+from mlnegf.warmstart.trials import OUTCOMES, WORK, Trial
 
 TITLES: Final = {
     "charge_evaluations": "NEGF solves",
