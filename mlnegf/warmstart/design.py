@@ -52,8 +52,8 @@ DRAWN: Final = {"biases", "gate", "drain"}
 
 _require = partial(require, caller="Design")
 
-MOST_DEVICES: Final = 10_000
-"""Of a design."""
+MOST_DEVICES: Final = 100_000
+"""Of a design: more would be drawn for minutes before the first is solved."""
 MOST_BIASES: Final = 10_000
 """Of a device."""
 HOPELESS: Final = 1000
