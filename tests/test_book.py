@@ -11,9 +11,11 @@ import pytest
 import yaml
 from scipy.constants import e, hbar
 
+from mlnegf.runs.workers import LOST
 from mlnegf.scf.point import SHAPES
 from mlnegf.transport.chains import hopping_energy
 from mlnegf.units import CONDUCTANCE_QUANTUM
+from mlnegf.warmstart.design import MOST_DEVICES
 
 BOOK = Path(__file__).parent.parent / "book"
 PAGES = sorted(BOOK.glob("*.ipynb"))
@@ -153,3 +155,15 @@ def test_the_numbers_of_the_theory_pages() -> None:
     assert f"$\\hbar/\\Gamma = {hbar / e * 1e15 / gamma:.1f}$ fs" in text
     assert f"{1e6 * CONDUCTANCE_QUANTUM:.2f}" in text
     assert f"{SHAPES} " in (BOOK / "03_equations.md").read_text().replace("\\,", " ")
+
+
+def test_the_numbers_of_the_page_on_many_machines() -> None:
+    text = words_of(BOOK / "many_machines.ipynb")
+    assert "a task that ends four workers" in text
+    assert LOST == 3
+    assert "A design holds a hundred thousand devices at most" in text
+    assert MOST_DEVICES == 100_000
+    soak = (BOOK.parent / "Makefile").read_text()
+    assert "three kills of each kind, at random moments, whenever the tests run, and twenty in `make soak`" in text
+    assert "MLNEGF_SOAK=20" in soak
+    assert '"MLNEGF_SOAK", "3"' in (BOOK.parent / "tests/test_faults.py").read_text()
