@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlnegf.nanosheet.device import Device
     from mlnegf.nanosheet.geometry import Region
     from mlnegf.scf.coupling import coupling
+    from mlnegf.scf.sensitivity import sensitivity
     from mlnegf.scf.solve import Solution, solve
     from mlnegf.scf.sweep import sweep
     from mlnegf.warmstart.learned import LearnedGuess
@@ -25,6 +26,7 @@ _HOMES = {
     "Region": "nanosheet.geometry",
     "Solution": "scf.solve",
     "coupling": "scf.coupling",
+    "sensitivity": "scf.sensitivity",
     "solve": "scf.solve",
     "sweep": "scf.sweep",
     "LearnedGuess": "warmstart.learned",
@@ -32,7 +34,18 @@ _HOMES = {
 }
 _ROOMS = ("learning", "nanosheet", "plots", "runs", "scf", "transport", "units", "warmstart", "widgets")
 
-__all__ = ["Device", "LearnedGuess", "Region", "Solution", "__version__", "coupling", "rescale", "solve", "sweep"]
+__all__ = [
+    "Device",
+    "LearnedGuess",
+    "Region",
+    "Solution",
+    "__version__",
+    "coupling",
+    "rescale",
+    "sensitivity",
+    "solve",
+    "sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from PIL import Image
 import mlnegf
 from mlnegf import Device, LearnedGuess, Region, _options
 from mlnegf.__main__ import main
+from mlnegf.nanosheet.device import PROFILES
 from mlnegf.nanosheet.poisson import PoissonError
 from mlnegf.warmstart import dataset
 from mlnegf.warmstart.design import Design, shipped
@@ -147,7 +148,7 @@ def test_a_bad_device_file_is_named(command: list[str], tmp_path: Path, name: st
 def test_every_parameter_of_one_value_has_an_option() -> None:
     command = main.commands["solve"]
     options = {parameter.name for parameter in command.params}
-    assert {field.name for field in fields(Device)} - options == {"orientation", "regions"}
+    assert {field.name for field in fields(Device)} - options == {"orientation", "regions", *PROFILES}
 
 
 def test_solve_draws_a_figure(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A device validates itself, and its errors name the argument, its value and what to try."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Region, Section, as_mask
 from mlnegf.nanosheet.materials import MATERIALS
 from mlnegf.nanosheet.semiclassical import quasi_fermi_level
+from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 
 @pytest.mark.parametrize(
@@ -262,3 +264,28 @@ def test_a_section_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Section.variants, "diamond", Diamond)
     grid = Device(width=6.0, thickness=6.0, cross_section="diamond", spacing=(0.5, 6 / 49, 6 / 49)).grid
     assert grid.area[grid.semiconductor].sum() == pytest.approx(18.0, rel=0.03)
+
+
+def test_profiles_replace_doping_and_permittivity() -> None:
+    device = Device(spacing=(0.5, 0.5, 0.5))
+    donors, permittivity = device.grid.donors / PER_CUBIC_CENTIMETRE, device.grid.permittivity
+    same = replace(device, doping_profile=donors, permittivity_profile=permittivity)
+    for name in ("donors", "permittivity"):
+        assert np.allclose(getattr(same.grid, name), getattr(device.grid, name), rtol=1e-15)
+    assert same.grid.mirrored == (True, True)
+    assert same != device
+    assert same == replace(device, doping_profile=donors.tolist(), permittivity_profile=permittivity)
+    assert hash(same) == hash(replace(same))
+    assert Device.from_dict(json.loads(json.dumps(same.to_dict()))) == same
+    assert "doping_profile" not in device.to_dict()
+    assert len(repr(same)) < 1000
+    donors[3, 4, 5] += 1e19
+    assert replace(device, doping_profile=donors).grid.mirrored == (False, False)
+
+
+@pytest.mark.parametrize("name", ["doping_profile", "permittivity_profile"])
+@pytest.mark.parametrize("value", [np.ones((2, 3, 4)), np.ones(5), "none", np.full((52, 20, 10), np.nan), 1e20])
+def test_profiles_of_other_shapes_or_no_numbers_are_refused(name: str, value: object) -> None:
+    device = Device(spacing=(0.5, 0.5, 0.5))
+    with pytest.raises(ValueError, match=name):
+        _ = replace(device, **{name: value}).grid

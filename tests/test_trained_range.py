@@ -3,10 +3,11 @@
 import json
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import pytest
 from made_up import make_case
 
-from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.device import PROFILES, Device
 from mlnegf.warmstart.samples import FirstIteration
 from mlnegf.warmstart.slices import TOLD
 from mlnegf.warmstart.trained_range import describe, doubts, excesses, ranges_of
@@ -83,6 +84,9 @@ def test_a_new_field_is_doubted() -> None:
 
 def test_everything_is_doubted_but_what_a_network_is_told() -> None:
     doubted = set(json.loads(CARD["trained_for"]))
-    assert doubted | TOLD == {field.name for field in fields(Device)}
+    assert doubted | TOLD | PROFILES.keys() == {field.name for field in fields(Device)}
+    shape = CASE.device.grid.shape
+    profiled = replace(CASE.device, doping_profile=np.full(shape, 1e19))
+    assert any("doping_profile" in word for word in doubts(CARD, replace(CASE, device=profiled)))
     assert not doubted & TOLD
     assert {"temperature", "semiconductor", "polarity", "regions", "mean_free_path"} <= doubted

@@ -111,7 +111,8 @@ class Negf:
         binding = well < torch.minimum(*edges) - 1e-12
         level = torch.full_like(well, max(contacts.source, contacts.drain))
         if self.filling == "threshold":
-            level = torch.where(edges[0] <= edges[1], contacts.source, contacts.drain)
+            source, drain = (torch.full_like(well, value) for value in (contacts.source, contacts.drain))
+            level = torch.where(edges[0] <= edges[1], source, drain)
         filled = torch.where(binding, torch.maximum(filled, (level - well).clamp_max(0.0)), filled)
         # Logarithms: in a cold, empty device the occupations themselves are zero to the last digit.
         states = (self.basis.degeneracy * self.basis.mass_x.sqrt()).log()[:, None]

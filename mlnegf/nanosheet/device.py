@@ -7,9 +7,9 @@ from functools import cached_property, partial
 from typing import Any, Final
 
 from mlnegf._common import as_array, is_finite, plain, require
-from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Mask, Region, as_mask, as_regions
+from mlnegf.nanosheet.geometry import CROSS_SECTIONS, Mask, Profile, Region, as_mask, as_profile, as_regions
 from mlnegf.nanosheet.grid import Grid, build_grid, fit_cells
-from mlnegf.nanosheet.materials import CUBIC, MATERIALS, Material, Orientation, Valley, oriented
+from mlnegf.nanosheet.materials import ALLOWED, CUBIC, MATERIALS, Material, Orientation, Valley, oriented
 from mlnegf.units import PER_CUBIC_CENTIMETRE, thermal_energy
 
 COLDEST, HOTTEST = 4.0, 600.0
@@ -19,6 +19,8 @@ LONGEST: Final = 1e4
 """Of any of them, nm."""
 LARGEST_INDEX: Final = 100
 """Of a crystal direction."""
+PROFILES: Final = {"doping_profile": (-1e24, 1e24), "permittivity_profile": ALLOWED["permittivity"]}
+"""Fields a device may be given, from and to: one donor in a cube of 0.1 nm is 1e24 cm⁻³."""
 MOST_CELLS: Final = 4e6
 """A device of more would exhaust the memory long before the patience."""
 
@@ -39,6 +41,11 @@ class Device:
         Oxide around the semiconductor, along the whole device, nm.
     doping : float
         Donors (acceptors if p-type) in source and drain, cm⁻³; the channel is undoped.
+    doping_profile : array of float, (nx, ny, nz), optional
+        Donors less acceptors (the other way round if p-type) in every cell of `grid`, cm⁻³, in their place; `doping` is
+        then what neutral contacts hold, where a solution starts. Cells of oxide may hold fixed charge.
+    permittivity_profile : array of float, (nx, ny, nz), optional
+        Relative permittivity of every cell of `grid`, in the place of that of the materials.
     cross_section : str or 2D array of bool
         A name in `CROSS_SECTIONS`, or a mask of any resolution, rows along y and columns along z, stretched over width
         and thickness.
@@ -87,6 +94,8 @@ class Device:
     penetration: bool = False
     regions: tuple[Region, ...] = ()
     mean_free_path: float | None = None
+    doping_profile: Profile | None = None
+    permittivity_profile: Profile | None = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -96,6 +105,12 @@ class Device:
             object.__setattr__(self, "cross_section", as_mask(self.cross_section) or self.cross_section)
         object.__setattr__(self, "orientation", _orientation(self.orientation))
         object.__setattr__(self, "regions", as_regions(self.regions))
+        for name, (least, most) in PROFILES.items():
+            if (given := getattr(self, name)) is not None:
+                profile = as_profile(given, least, most)
+                words = f"numbers from {least:g} to {most:g} in an array (nx, ny, nz), one for each cell, or None"
+                _require(profile is not None, name, given, words)
+                object.__setattr__(self, name, profile)
         self._check_numbers()
         self._check_names()
         self._check_materials()
@@ -251,8 +266,17 @@ class Device:
 
     def gate_potential(self, gate: float) -> float:
         """Electrostatic potential on the oxide's surface under a gate voltage, V: V_G − (Φ_M − χ)/e, n-type picture."""
-        aligned = self.channel.affinity + (0.0 if self.polarity == "n" else self.channel.gap)
-        return gate - (0.0 if self.work_function is None else self.polarity_sign * (self.work_function - aligned))
+        return gate - self.polarity_sign * (self.gate_work_function - self.aligned_work_function)
+
+    @property
+    def aligned_work_function(self) -> float:
+        """That of a gate whose Fermi level is the carriers' band edge, eV."""
+        return self.channel.affinity + (0.0 if self.polarity == "n" else self.channel.gap)
+
+    @property
+    def gate_work_function(self) -> float:
+        """That of the gate, eV."""
+        return self.aligned_work_function if self.work_function is None else self.work_function
 
     @cached_property
     def grid(self) -> Grid:
@@ -260,8 +284,10 @@ class Device:
         return build_grid(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the parameters as plain data, for files."""
-        return asdict(self)
+        """Return the parameters as plain data, for files; profiles only if there are any, for they are large."""
+        profiles = {name: getattr(self, name) for name in PROFILES}
+        numbers = {name: value for name, value in asdict(self).items() if name not in PROFILES}
+        return numbers | {name: field.values.tolist() for name, field in profiles.items() if field is not None}
 
     @classmethod
     def from_dict(cls, parameters: Mapping[str, Any]) -> "Device":

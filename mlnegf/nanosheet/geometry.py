@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mlnegf._common import Bools, Floats, Variant, as_array, is_finite, require
+from mlnegf._common import Bools, Floats, Variant, as_array, is_finite, reals, require
 from mlnegf.nanosheet.materials import MATERIALS
 
 Mask = tuple[tuple[bool, ...], ...]
@@ -105,6 +105,41 @@ def inside(section: str | Mask, y: Floats, z: Floats) -> Bools:
         for axis, count in zip((across, up), pixels.shape, strict=True)
     )
     return np.asarray(pixels[row, column] & box)
+
+
+class Profile:
+    """A field on the cells of a device, frozen: equal to another of the same numbers.
+
+    Parameters
+    ----------
+    values : array, (nx, ny, nz)
+    """
+
+    def __init__(self, values: Floats) -> None:
+        self.values: Floats = np.array(values)
+        self.values.flags.writeable = False
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Cells along x, y and z."""
+        return self.values.shape
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Profile) and np.array_equal(self.values, other.values)
+
+    def __hash__(self) -> int:
+        return hash((self.cells, self.values.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"Profile(mean {self.values.mean():.4g} of {' × '.join(map(str, self.cells))} cells)"
+
+
+def as_profile(field: Any, least: float, most: float) -> Profile | None:
+    """Return a 3D array of real numbers within bounds as a profile, or None if it is none."""
+    if isinstance(field, Profile):
+        field = field.values
+    values = reals(field, 3)
+    return Profile(values) if values is not None and least <= values.min() <= values.max() <= most else None
 
 
 Interval = tuple[float, float]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sparse
 
-from mlnegf._common import Bools, Floats, Ints
+from mlnegf._common import Bools, Floats, Ints, require
 from mlnegf.nanosheet.geometry import inside
 from mlnegf.nanosheet.materials import MATERIALS, Material
+from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 if TYPE_CHECKING:
     from mlnegf.nanosheet.device import Device
@@ -50,8 +51,8 @@ class Grid:
         Whether no valley mixes y and z, so that wave functions have the mirror symmetries of the section.
     gated : ndarray of bool, (nx,)
         Slices under the gate.
-    donors : ndarray, (nx,)
-        Donors in the semiconductor of each slice, nm⁻³.
+    donors : ndarray, (nx, ny, nz)
+        Net donors, nm⁻³.
     """
 
     x: Floats
@@ -107,7 +108,7 @@ class Grid:
     @cached_property
     def mirrored(self) -> tuple[bool, bool]:
         """Whether the device equals its mirror image in y and in z."""
-        maps = self.semiconductor[None], self.permittivity, self.offset
+        maps = self.semiconductor[None], self.permittivity, self.offset, self.donors
         return (
             self.upright and all(np.array_equal(values, values[:, ::-1]) for values in maps),
             self.upright and all(np.array_equal(values, values[:, :, ::-1]) for values in maps),
@@ -215,8 +216,24 @@ def build_grid(device: "Device") -> Grid:
         offset=edge - barrier,
         upright=all(valley.mixing == 0.0 for valley in device.valleys),
         gated=gated,
-        donors=np.where(gated, 0.0, device.donors),
+        donors=_donors(device, gated, section),
     )
+
+
+def _donors(device: "Device", gated: Bools, section: Bools) -> Floats:
+    """Net donors of every cell, (nx, ny, nz), nm⁻³."""
+    uniform: Floats = np.where(~gated[:, None, None] & section, device.donors, 0.0)
+    if device.doping_profile is None:
+        return uniform
+    return _on_cells(device, "doping_profile", uniform.shape) * PER_CUBIC_CENTIMETRE
+
+
+def _on_cells(device: "Device", name: str, shape: tuple[int, ...]) -> Floats:
+    """Values of one of a device's profiles, if they are as many as it has cells."""
+    profile = getattr(device, name)
+    words = f"one value for each of {' × '.join(map(str, shape))} cells, those of the device's own grid"
+    require(profile.cells == shape, name, profile, words, "Device")
+    return np.asarray(profile.values)
 
 
 def _materials(device: "Device", axes: tuple[Floats, Floats, Floats], section: Bools) -> tuple[Floats, Floats]:
@@ -243,6 +260,8 @@ def _materials(device: "Device", axes: tuple[Floats, Floats, Floats], section: B
                 f"{'semiconductor' if device.bands(material) else 'oxide'}; x runs from 0 to {device.length:g} nm."
             )
         fill(cells, material)
+    if device.permittivity_profile is not None:
+        permittivity = _on_cells(device, "permittivity_profile", shape)
     return permittivity, edge
 
 

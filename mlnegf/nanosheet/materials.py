@@ -166,6 +166,30 @@ class HafniumDioxide(Material, name="hafnium dioxide"):
     tunnel_mass = 0.2
 
 
+def altered(name: str, **declared: Any) -> str:
+    """Enter a material that differs from a known one, and return its name: the same for the same values.
+
+    Parameters
+    ----------
+    name : str
+        Of the known material.
+    **declared
+        Attributes of `Material`.
+    """
+    words = f"one of {sorted(Material.variants)}"
+    require(isinstance(name, str) and name in Material.variants, "name", name, words, "altered")
+    known = set(Material.__annotations__)
+    require(declared.keys() <= known, "declared", sorted(declared), f"of {sorted(known)}", "altered")
+    base = Material.variants[name]
+    different = {key: value for key, value in declared.items() if getattr(base, key) != value}
+    if not different:
+        return name
+    new = f"{name} with {', '.join(f'{key} = {value!r}' for key, value in sorted(different.items()))}"
+    if new not in Material.variants:
+        type("Altered", (base,), different, name=new)
+    return new
+
+
 SILICON: Final = Silicon
 MATERIALS: Final[dict[str, type[Material]]] = Material.variants
 """Every material by name."""

@@ -16,12 +16,16 @@ from typing import NamedTuple
 import numpy as np
 import pyamg
 import scipy.sparse as sparse
+import torch
 from pyamg.relaxation.smoothing import change_smoothers
 from scipy.sparse.linalg import LinearOperator, cg
 
 from mlnegf._common import Floats
 from mlnegf.nanosheet.device import Device
+from mlnegf.nanosheet.grid import Grid
 from mlnegf.units import CHARGE_OVER_EPSILON0
+
+Tensor = torch.Tensor
 
 Density = Callable[[Floats], tuple[Floats, Floats]]
 """Maps a folded potential (nx, cells) to the electron density (nm⁻³) and its local derivative ∂n/∂φ ≥ 0."""
@@ -64,6 +68,33 @@ def laplacian(device: Device, slices: slice = slice(None)) -> tuple[sparse.csr_a
     fold = sparse.csr_array(sparse.kron(sparse.eye_array(len(gated)), grid.unfolding))
     coupled = fold.T @ gate.ravel()
     return sparse.csr_array(fold.T @ operator @ fold + sparse.diags_array(coupled)), coupled
+
+
+def outflow(grid: Grid, potential: Tensor, gate: float) -> Callable[[Tensor], Tensor]:
+    """Return L φ − b V_gate on all cells (nx, ny, nz), V nm, as a function of the permittivity: in torch."""
+    sizes = [torch.from_numpy(np.array(size)) for size in (np.full(len(grid.x), grid.dx), grid.dy, grid.dz)]
+    gated = torch.from_numpy(grid.gated).to(potential.dtype)[:, None, None]
+    volume = sizes[0][:, None, None] * sizes[1][:, None] * sizes[2]
+
+    def found(permittivity: Tensor) -> Tensor:
+        total = torch.zeros_like(potential)
+        for axis, size in enumerate(sizes):
+            shape, cells = [-1 if place == axis else 1 for place in range(3)], len(size)
+            thickness = size.reshape(shape)
+            face, half = volume / thickness, thickness / 2 / permittivity
+            pairs = [
+                (field.narrow(axis, 0, cells - 1), field.narrow(axis, 1, cells - 1)) for field in (half, potential)
+            ]
+            flux = face.narrow(axis, 0, cells - 1) / sum(pairs[0]) * (pairs[1][0] - pairs[1][1])
+            closed = torch.zeros_like(face.narrow(axis, 0, 1))
+            total = total + torch.cat([flux, closed], axis) - torch.cat([closed, flux], axis)
+            if axis:  # the gate lies on both outer faces
+                outer = torch.zeros_like(size)
+                outer[[0, -1]] = 1.0
+                total = total + outer.reshape(shape) * gated * face / half * (potential - gate)
+        return total
+
+    return found
 
 
 class PoissonError(RuntimeError):
@@ -144,8 +175,7 @@ class Poisson:
         grid = device.grid
         operator, gate = laplacian(device, slices)
         shape = (len(grid.x[slices]), len(grid.images))
-        donors = np.zeros(shape)
-        donors[:, grid.doped_cells] = grid.donors[slices, None]
+        donors = grid.fold(grid.donors)[slices]
         volumes = np.broadcast_to(CHARGE_OVER_EPSILON0 * grid.volumes, shape)
         return Poisson(operator, gate.reshape(shape), np.array(volumes), donors)
 

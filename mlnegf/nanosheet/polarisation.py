@@ -18,13 +18,13 @@ class Polarisation:
     and these weights of kept with all (nx, K, M), 1/eV nm. No matrix between cells is formed.
     """
 
-    families: tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]
+    families: dict[int, tuple[Tensor, Tensor, Tensor, Tensor]]
     areas: Tensor
 
     @staticmethod
     def of(basis: TransverseBasis, subbands: Subbands, family: Tensor, rank: Tensor, lines: Tensor) -> "Polarisation":
         """Prepare the response for kept subbands (K,) with `lines` (K, nx) electrons per nm."""
-        found = []
+        found = {}
         for index in torch.unique(family).tolist():
             size, kept = basis.sizes[index], rank[family == index]
             functions, coefficients = basis.family(index)[0], subbands.coefficients[index, :, :size, :size]
@@ -35,17 +35,21 @@ class Polarisation:
             weight = torch.where(gap.abs() > 1e-9, 2 * (density[:, kept, None] - density[:, None, :]) / gap, 0.0)
             weight[:, :, kept] /= 2  # such a pair comes twice
             waves = coefficients[:, :, kept].transpose(1, 2) @ functions.T
-            found.append((waves, functions, coefficients, weight))
-        return Polarisation(tuple(found), basis.weights)
+            found[index] = waves, functions, coefficients, weight
+        return Polarisation(found, basis.weights)
 
     def __call__(self, energy: Tensor) -> Tensor:
         """Change of the density, nm⁻³, by a change of U, eV; both (nx, C)."""
         density = torch.zeros_like(energy)
         weighted = (energy * self.areas)[:, None, :]
-        for waves, functions, coefficients, weight in self.families:
-            mixing = ((waves * weighted) @ functions) @ coefficients * weight
-            density += (waves * (mixing @ coefficients.mT @ functions.T)).sum(1)
+        for family, (waves, functions, coefficients, _) in self.families.items():
+            density += self.mixed(family, ((waves * weighted) @ functions) @ coefficients)
         return density
+
+    def mixed(self, family: int, perturbation: Tensor) -> Tensor:
+        """Change of the density, (nx, C), nm⁻³, by matrix elements of kept with all subbands, (nx, K, M), eV."""
+        waves, functions, coefficients, weight = self.families[family]
+        return (waves * ((perturbation * weight) @ coefficients.mT @ functions.T)).sum(1)
 
     def transposed(self, weights: Tensor) -> Tensor:
         """Apply the transpose to weights of the density (nx, C): the response is a symmetric kernel times the areas."""

@@ -130,6 +130,21 @@ class Subbands:
 
 
 def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
+    """Assemble the Hamiltonian of the empty section, see `_kinetic`, with the barrier of the oxide, eV."""
+    return sparse.csr_array(_kinetic(grid, (valley.mass_y, valley.mass_z), valley.mixing))
+
+
+def kinetic_slope(grid: Grid, valley: Valley, axis: int) -> sparse.csr_array:
+    """Return the derivative of `kinetic_operator` by the mass along y (`axis` 0) or z (1), eV/m₀.
+
+    By a complex step: entries are rational functions of the masses, so that Im f(m + ih)/h is exact to rounding.
+    """
+    masses: list[complex] = [valley.mass_y, valley.mass_z]
+    masses[axis] += 1e-30j
+    return sparse.csr_array(_kinetic(grid, (masses[0], masses[1]), valley.mixing).imag / 1e-30)
+
+
+def _kinetic(grid: Grid, masses: tuple[complex, complex], mixing: float) -> sparse.csr_array:
     """Finite-volume Hamiltonian of the empty section, −ħ²/2 ∂·W·∂ + barrier, on its occupied cells (row-major), eV.
 
     It acts on amplitudes √area · ψ. Masses are averaged across a face as resistances in series, which keeps the flux
@@ -140,7 +155,7 @@ def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
     index = np.full(grid.occupied.shape, -1)
     index[grid.occupied] = np.arange(grid.occupied.sum())
     area = grid.area[grid.occupied]
-    diagonal = np.zeros(len(area))
+    diagonal = np.zeros(len(area), dtype=np.result_type(*masses))
     links: list[tuple[Ints, Ints, Floats]] = []
 
     def stretch(cells: tuple[Ints, Ints], squared_difference: Floats) -> None:
@@ -151,7 +166,7 @@ def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
         links.append((first, second, -squared_difference / np.sqrt(area[first] * area[second])))
 
     sizes = np.broadcast_arrays(grid.dy[:, None], grid.dz[None, :])
-    for axis, mass in enumerate((valley.mass_y, valley.mass_z)):
+    for axis, mass in enumerate(masses):
         # Half a cell, times its mass, from a centre to a face; the frame outside belongs to nobody.
         way = np.where(grid.semiconductor, mass, grid.tunnel_mass) * sizes[axis] / 2
         padding = [(1, 1) if place == axis else (0, 0) for place in range(2)]
@@ -164,11 +179,11 @@ def kinetic_operator(grid: Grid, valley: Valley) -> sparse.csr_array:
         for cells, near, other in ((before, half[:-1], after), (after, half[1:], before)):
             wall = (cells >= 0) & (other < 0)
             np.add.at(diagonal, cells[wall], HBAR2_OVER_2M0 * face[wall] / near[wall] / area[cells[wall]])
-    if valley.mixing:
+    if mixing:
         # Four cells around a corner, and which of them a wave may be in; in the oxide nothing mixes.
         cells = np.where(grid.semiconductor, index, -1)
         corner = np.stack([cells[:-1, :-1], cells[1:, :-1], cells[1:, 1:], cells[:-1, 1:]], -1).reshape(-1, 4)
-        strength = HBAR2_OVER_2M0 * valley.mixing / 2
+        strength = HBAR2_OVER_2M0 * mixing / 2
         low, right, far, up = corner[(corner >= 0).all(1)].T
         stretch((low, far), np.full(len(low), strength))
         stretch((right, up), np.full(len(low), -strength))
@@ -209,6 +224,33 @@ def empty_section(device: Device) -> Section:
         mass_x=torch.tensor([valley.mass_x for valley in valleys], dtype=torch.float64),
         degeneracy=torch.tensor([valley.degeneracy for valley in valleys], dtype=torch.float64),
     )
+
+
+def section_slopes(device: Device, section: Section, valley: int, axis: int) -> list[Tensor]:
+    """Matrix elements ⟨b|∂T/∂m|c⟩ between all functions of each family of one valley, (M_f, M_f) each, eV/m₀.
+
+    Parameters
+    ----------
+    section : Section
+        Of the device.
+    valley : int
+        Of `device.valleys`; its families follow one another in the section.
+    axis : int
+        Of the mass m: 0 for that along y, 1 for z.
+    """
+    grid = device.grid
+    slope = kinetic_slope(grid, device.valleys[valley], axis)
+    symmetries = list(_symmetries(grid))
+    first_image = np.unique(grid.representative[grid.occupied], return_index=True)[1]
+    root = np.sqrt(grid.area[grid.occupied])[first_image]
+    found = []
+    for place, symmetry in enumerate(symmetries):
+        # One entry in each column: the way back from folded cells to the orthonormal symmetric vectors.
+        kept = symmetry[first_image]
+        functions = section.functions[valley * len(symmetries) + place].numpy() * root[:, None]
+        vectors = (kept.T @ functions) / np.asarray(kept.power(2).sum(axis=0))[:, None]
+        found.append(torch.from_numpy(vectors.T @ (symmetry.T @ slope @ symmetry @ vectors)))
+    return found
 
 
 def transverse_basis(device: Device, size: int = 20) -> TransverseBasis:

@@ -13,6 +13,7 @@ from mlnegf.nanosheet.device import Device
 from mlnegf.nanosheet.polarisation import Polarisation
 from mlnegf.nanosheet.subbands import Subbands, TransverseBasis, cell_densities, potential_energy
 from mlnegf.transport.chain_charge import ChainCharge
+from mlnegf.transport.filling_response import FillingResponse, filling_response
 
 Tensor = torch.Tensor
 
@@ -90,7 +91,13 @@ class UncoupledCharge:
         return values, slopes
 
     @cached_property
-    def _polarisation(self) -> Polarisation:
+    def filling_response(self) -> FillingResponse:
+        """How the chains answer to Fermi levels, temperature and hopping."""
+        return filling_response(self.lines)
+
+    @cached_property
+    def polarisation(self) -> Polarisation:
+        """How the shapes answer to the potential, line densities held."""
         return Polarisation.of(self.basis, self.subbands, self.family, self.rank, self.line_density)
 
     def left_out(self, potential: Floats) -> tuple[Floats, float]:
@@ -134,10 +141,18 @@ class UncoupledCharge:
     def _respond(self, change: Floats, chains: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Floats, float]:
         """Let `chains` answer to the levels, which follow the change to first order, as the shapes do."""
         energy = -self._on_channel(change)
-        lines, current = chains(torch.einsum("kxc,xc->kx", self.shapes, energy * self.basis.weights))
+        lines, current = chains(self.levels(change))
         density = torch.einsum("kx,kxc->xc", lines, self.shapes)
-        density += self._polarisation(energy)
+        density += self.polarisation(energy)
         return self.on_grid(density), float(current.sum())
+
+    def levels(self, change: Floats) -> Tensor:
+        """First-order change of the kept subbands' levels (K, nx), eV, by one of the potential (nx, cells), V."""
+        return torch.einsum("kxc,xc->kx", self.shapes, -self._on_channel(change) * self.basis.weights)
+
+    def levels_transposed(self, weights: Tensor) -> Floats:
+        """Apply the transpose of `levels` to weights (K, nx): (nx, cells)."""
+        return self.on_grid(-torch.einsum("kx,kxc->xc", weights, self.shapes) * self.basis.weights)
 
     def respond_frozen(self, change: Floats) -> tuple[Floats, float]:
         """Response to a finite change, the subbands frozen; see `charge.Charge`."""
@@ -148,9 +163,7 @@ class UncoupledCharge:
         weight = self._on_channel(density)
         lines = torch.einsum("kxc,xc->kx", self.shapes, weight)
         levels = self.lines.respond_transposed(lines, torch.full((len(lines),), current, dtype=lines.dtype))
-        energy = torch.einsum("kx,kxc->xc", levels, self.shapes) * self.basis.weights
-        energy += self._polarisation.transposed(weight)
-        return self.on_grid(-energy)
+        return self.levels_transposed(levels) - self.on_grid(self.polarisation.transposed(weight))
 
     def _on_channel(self, values: Floats) -> Tensor:
         """Values (nx, cells) of the folded grid on `grid.channel_cells`, (nx, C)."""

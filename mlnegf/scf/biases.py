@@ -97,6 +97,7 @@ def solve_or_say_why(
             current_error=np.nan,
             filling=equations.filling,
             modes=equations.modes,
+            tolerance=equations.tolerance,
             work=Work(seconds=time.perf_counter() - started),
             history=(),
             warnings=(f"{type(error).__name__}: {error}",),

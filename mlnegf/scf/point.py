@@ -178,7 +178,19 @@ class Point:
         self.problem.work.poisson_solves += 1
         return np.asarray(self.screened.cycle.matvec(residual.ravel())).reshape(self.potential.shape)
 
-    def solve_linearised(self, right: Floats, tolerance: float, start: Floats | None = None) -> Floats:
+    def applied(self, change: Floats, transposed: bool = False) -> Floats:
+        """Return P⁻¹ ∂R/∂φ δ, or P⁻¹ (∂R/∂φ)ᵀ δ, P being symmetric: (nx, cells), V."""
+        poisson = self.problem.poisson
+        field = change.reshape(self.potential.shape)
+        if not transposed:
+            return self._apply(field)[0].reshape(field.shape)
+        self.problem.work.linearised_applications += 1
+        linear = (poisson.operator @ field.ravel()).reshape(field.shape)
+        return self.preconditioned(linear + self.charge.respond_transposed(poisson.source * field, 0.0))
+
+    def solve_linearised(
+        self, right: Floats, tolerance: float, start: Floats | None = None, transposed: bool = False
+    ) -> Floats:
         """Solve P⁻¹ ∂R/∂φ δ = `right`, (nx, cells), V, by GMRES on matrix-free products.
 
         Parameters
@@ -189,6 +201,8 @@ class Point:
             Of the relative residual.
         start : ndarray, (nx, cells), optional
             V; where to start.
+        transposed : bool
+            Solve with (∂R/∂φ)ᵀ.
 
         Returns
         -------
@@ -196,7 +210,9 @@ class Point:
             δ, V.
         """
         begun = None if start is None else start.ravel()
-        operator = LinearOperator((right.size,) * 2, matvec=lambda change: self._apply(change)[0], dtype=np.float64)
+        operator = LinearOperator(
+            (right.size,) * 2, matvec=lambda change: self.applied(change, transposed).ravel(), dtype=np.float64
+        )
         found = gmres(operator, right.ravel(), x0=begun, rtol=tolerance, restart=80, maxiter=2)[0]
         return np.asarray(found.reshape(right.shape))
 

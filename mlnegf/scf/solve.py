@@ -43,6 +43,8 @@ class Solution:
         Rule by which bound states were filled.
     modes : str
         "uncoupled" or "coupled".
+    tolerance : float
+        Of the potential, V, that the transverse basis was made for; see `Equations`.
     work : Work
         What it cost.
     history : tuple of Iteration
@@ -70,6 +72,7 @@ class Solution:
     current_error: float
     filling: str
     modes: str
+    tolerance: float
     work: Work
     history: tuple[Iteration, ...]
     warnings: tuple[str, ...]
@@ -248,6 +251,7 @@ def _solution(found: Attempt, limits: Limits) -> Solution:
         current_error=errors.current + lattice.current,
         filling=problem.equations.filling,
         modes=problem.equations.modes,
+        tolerance=problem.equations.tolerance,
         work=problem.work,
         history=found.history,
         warnings=(*found.notes, *slopes(point), *deep, *lost(point), *cut_by_lattice(lattice)),

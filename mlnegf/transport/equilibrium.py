@@ -55,7 +55,7 @@ def equilibrium_charge(
     """Integrate the charge that one contact would fill; arguments as in `nonequilibrium_charge`."""
     low, _, _ = energy_window(chains, contacts)
     height = _height(contacts)
-    stop = _level(chains, contacts) + 30 * contacts.kT
+    stop = reference_level(chains, contacts) + 30 * contacts.kT
 
     def error(points: EnergyPoints, solved: Resolvent) -> Tensor:
         return _charges(chains, contacts, points, solved, points.weight - points.gauss_weight).abs().amax(-1)
@@ -99,11 +99,11 @@ def _charges(chains: Chains, contacts: Contacts, points: EnergyPoints, solved: R
 
 def occupation(chains: Chains, contacts: Contacts, points: EnergyPoints) -> Tensor:
     """Fermi function of the contact with the lower edge, (P, 15), complex."""
-    level = _level(chains, contacts)[points.mode][:, None]
+    level = reference_level(chains, contacts)[points.mode][:, None]
     return fermi(points.energy, level, contacts.kT)
 
 
-def _level(chains: Chains, contacts: Contacts) -> Tensor:
+def reference_level(chains: Chains, contacts: Contacts) -> Tensor:
     """Fermi level of the contact with the lower edge, (K,), eV."""
     source, drain = (torch.full_like(chains.hopping, level) for level in (contacts.source, contacts.drain))
     return torch.where(chains.left_is_low, source, drain)

@@ -43,7 +43,7 @@ import torch
 from mlnegf._common import Floats
 from mlnegf.transport.bound_states import BoundLeads, BoundStates, side_chain_shift
 from mlnegf.transport.chain_lead import ChainLead
-from mlnegf.transport.chains import Chains, ChainStates, before, from_here_on, sent_back
+from mlnegf.transport.chains import Chains, ChainStates, before, from_here_on, sent_back, solved
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.equilibrium import EquilibriumCharge, occupation
 from mlnegf.transport.nonequilibrium import NonequilibriumCharge
@@ -159,13 +159,7 @@ def _response_beyond(
     upper, lower = ([(injection * one, other) for one, other in pairs] for pairs in (chain.upper, chain.lower))
     density = torch.triu(_kernel(upper)) + torch.tril(_kernel(lower), diagonal=-1)
 
-    # T = Tr Γ_left (G Γ_right G†): the rows of the kernel that lie in the left contact.
-    window = (flux * chain.left.gamma * chain.right.gamma)[:, None] * chain.left_weights
-    rows = torch.zeros_like(chain.upper[0][1])
-    for one, other in chain.upper:
-        rows += other * (window * one).cumsum(-1)
-    for one, other in chain.lower:
-        rows += other * (from_here_on(window * one) - window * one)
+    rows = _transmitted(chain, flux)
     current = rows.real.sum(0)
 
     # The energies follow the higher edge; the left lead moves against them with its own.
@@ -180,6 +174,51 @@ def _response_beyond(
     current[0] -= through_left + transmitted
     current[-1] += through_left + transmitted + through_all - rows.real.sum()
     return density, current
+
+
+def _transmitted(chain: _Beyond, flux: Tensor) -> Tensor:
+    """`flux` (Q,) times the derivative of T = Tr Γ_left (G Γ_right G†) by site energies, leads fixed, (Q, nx).
+
+    The rows of the kernel that lie in the left contact; the real part is meant.
+    """
+    window = (flux * chain.left.gamma * chain.right.gamma)[:, None] * chain.left_weights
+    rows = torch.zeros_like(chain.upper[0][1])
+    for one, other in chain.upper:
+        rows += other * (window * one).cumsum(-1)
+    for one, other in chain.lower:
+        rows += other * (from_here_on(window * one) - window * one)
+    return rows
+
+
+def transmission_response(chains: Chains, energy: Tensor) -> tuple[Tensor, Tensor]:
+    """Transmission of every chain at fixed energies, and its derivative by the site energies.
+
+    Parameters
+    ----------
+    energy : Tensor, (Q,)
+        eV.
+
+    Returns
+    -------
+    transmission : Tensor, (K, Q)
+    slopes : Tensor, (K, Q, nx)
+        ∂T/∂E_m(x), 1/eV, leads following. By t it follows from T(αE_m, αt, αE) = T and T(E_m + c, t, E + c) = T.
+    """
+    weights, subbands = chains.contact_weights, len(chains.onsite)
+    values, slopes = [], []
+    for mode in range(subbands):
+        onsite, hopping = chains.onsite[mode].expand(len(energy), -1), chains.hopping[mode].expand(len(energy))
+        states = solved(onsite, hopping, energy, chains.scattering)
+        chain = _Beyond.of(states, slice(None), weights, True, chains.scattering is not None)
+        rows = _transmitted(chain, torch.ones_like(energy))
+        found = rows.real.clone()
+        # Each lead follows its own end, against the energy: by Σ, and by Γ, which lets in what the other one sends.
+        for end, lead, sent in ((0, states.left, states.right_injected), (-1, states.right, states.left_injected)):
+            moved = (rows * lead.self_energy_slope[:, None]).real @ weights[end]
+            found[:, end] -= moved + lead.gamma_slope * (sent @ weights[end])
+        values.append(states.transmission)
+        slopes.append(found)
+    return torch.stack(values), torch.stack(slopes)
 
 
 def _kernel(pairs: Sequence[Pair]) -> Tensor:

@@ -51,7 +51,7 @@ def never_varied(metadata: Mapping[str, str], device: Device, told: Set[str]) ->
     return [
         f"{name} = {repr(value)[:60]} is none of the trained {known}"
         for name, value in not_told(device, told).items()
-        if value not in (known := trained.get(name, [usual[name]]))
+        if value not in (known := trained.get(name, [usual.get(name)]))
     ]
 
 
