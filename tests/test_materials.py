@@ -16,7 +16,7 @@ from mlnegf.nanosheet.geometry import Region
 from mlnegf.nanosheet.materials import MATERIALS, SILICON, Material, Orientation, Silicon, Valley, oriented
 from mlnegf.nanosheet.poisson import Poisson
 from mlnegf.nanosheet.subbands import PADDING, kinetic_operator, potential_energy, transverse_basis
-from mlnegf.transport.scattering import transmission
+from mlnegf.transport.transmission import transmission
 from mlnegf.units import CHARGE_OVER_EPSILON0, HBAR2_OVER_2M0
 
 SMALL = Device(width=4.0, thickness=3.0, gate_length=8.0, source_length=6.0, drain_length=6.0, spacing=(0.25, 0.5, 0.5))

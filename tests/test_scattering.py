@@ -14,7 +14,8 @@ from mlnegf.transport.blocks import System
 from mlnegf.transport.decimation import Cell, contacts
 from mlnegf.transport.lattice import cubic_lattice
 from mlnegf.transport.leads import Lead, self_energy
-from mlnegf.transport.scattering import ScatteringStates, carriers, density_of_states, scattering_states, transmission
+from mlnegf.transport.scattering import ScatteringStates, carriers, density_of_states, scattering_states
+from mlnegf.transport.transmission import transmission
 
 GAUSSIAN_WIRE = {
     (

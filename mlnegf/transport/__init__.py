@@ -1,10 +1,11 @@
 """Electrons between two half-infinite leads: any block-tridiagonal Hamiltonian, or chains of one orbital a site.
 
 Names: `transmission`, `density_of_states`, `carriers`, `scattering_states`, `green_blocks`, `System`, `Lead`,
-`self_energy`, `cubic_lattice`, `filled_states`, `Contacts`, and for chains those of `transport.chains`.
+`self_energy`, `surface_green_function`, `cubic_lattice`, `filled_states`, `Contacts`, for chains those of `chains`.
 Imports `units` and `_common` alone; knows no device.
 """
 
+from mlnegf.transport.adjoint import surface_green_function
 from mlnegf.transport.blocks import System
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.density import FilledStates, filled_states
@@ -16,9 +17,9 @@ from mlnegf.transport.scattering import (
     carriers,
     density_of_states,
     scattering_states,
-    transmission,
 )
 from mlnegf.transport.self_energies import SelfEnergy
+from mlnegf.transport.transmission import transmission
 
 __all__ = [
     "Contacts",
@@ -34,5 +35,6 @@ __all__ = [
     "green_blocks",
     "scattering_states",
     "self_energy",
+    "surface_green_function",
     "transmission",
 ]

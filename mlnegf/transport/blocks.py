@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mlnegf._common import is_dense, require, shown
-from mlnegf.transport.checks import as_tensor
+from mlnegf.transport.checks import as_tensor, untracked
 from mlnegf.transport.leads import Lead
 
 Tensor = torch.Tensor
@@ -83,7 +83,7 @@ class System:
             given[name] = as_tensor(name, value)
             if tuple(given[name].shape) != shape:
                 raise ValueError(f"transport: {name} has shape {tuple(given[name].shape)}, expected {shape}.")
-        _check_entries(given)
+        _check_entries({name: value.detach() for name, value in given.items()})
         kind = torch.complex128 if any(value.is_complex() for value in given.values()) else torch.float64
         try:
             tensors = {name: value.to(device, kind) for name, value in given.items()}
@@ -99,6 +99,22 @@ class System:
         right = left if right_lead is left_lead else lead_of("right_lead")
         overlaps = tensors.get("overlap[0]"), tensors.get("overlap[1]")
         return System(tensors["diagonal"], tensors["upper"], left, right, *overlaps)
+
+    @property
+    def blocks(self) -> dict[str, Tensor | None]:
+        """Every tensor by name, in a fixed order: the device's four, then four of each lead."""
+        own = {name: getattr(self, name) for name in DEVICE_BLOCKS}
+        leads = (("left_lead", self.left), ("right_lead", self.right))
+        return own | {f"{side} {n}": b for side, lead in leads for n, b in zip(LEAD_BLOCKS, lead.blocks, strict=True)}
+
+    @staticmethod
+    def of_blocks(blocks: Sequence[Tensor | None]) -> "System":
+        """Make a system of what `blocks` returns, in its order, known to be good."""
+        diagonal, upper, overlap, overlap_upper = blocks[:4]
+        assert diagonal is not None
+        assert upper is not None
+        left, right = (Lead(*blocks[n : n + 4]) for n in (4, 8))  # type: ignore[arg-type]
+        return System(diagonal, upper, left, left if right.is_same(left) else right, overlap, overlap_upper)
 
     @property
     def leads(self) -> tuple[Lead, Lead]:
@@ -123,15 +139,19 @@ class System:
         return System(self.diagonal / self.unit, self.upper / self.unit, left, right, *overlaps)
 
 
-def require_system(system: System) -> System:
-    """Return what is a system, refuse what is none."""
-    require(isinstance(system, System), "system", system, "a System, such as System.of makes it", "transport")
+def require_system(system: System, caller: str) -> System:
+    """Return what is a system, refuse what is none, or what asks for gradients that are not worked out."""
+    require(isinstance(system, System), "system", system, "a System, such as System.of makes it", caller)
+    for name, block in system.blocks.items():
+        if block is not None:
+            untracked(name, block, caller)
     return system
 
 
 LARGEST_POWER = 511
 """Of four that a number can hold."""
 
+DEVICE_BLOCKS = ("diagonal", "upper", "overlap", "overlap_upper")
 LEAD_BLOCKS = ("onsite", "hopping", "overlap", "overlap_hopping")
 
 

@@ -55,6 +55,12 @@ def untracked(name: str, tensor: Tensor, caller: str) -> Tensor:
     return tensor
 
 
+def only_first_derivatives(caller: str) -> None:
+    """Refuse, inside a backward pass, to be differentiated again: what is worked out there leaves no graph."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{caller}: second derivatives are not worked out, expected no create_graph.")
+
+
 def real_energies(energies: Any) -> Tensor:
     """Take in energies, (Q,), on the real axis."""
     points = as_tensor("energies", energies)

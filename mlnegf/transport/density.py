@@ -72,7 +72,7 @@ def filled_states(system: System, contacts: Contacts, tolerance: float = 1e-7) -
     tolerance : float
         Largest abs(Kronrod − Gauss) of one panel, electrons in one site; the flux to 1e-6 kT a panel.
     """
-    require_system(system)
+    require_system(system, "filled_states")
     require(isinstance(contacts, Contacts), "contacts", contacts, "Contacts(source, drain, kT)", "filled_states")
     require(is_positive(tolerance), "tolerance", tolerance, "a positive number of electrons", "filled_states")
     tolerance = float(plain(tolerance))

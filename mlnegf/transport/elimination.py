@@ -7,7 +7,7 @@ won back by iterative refinement, and the residual of every energy is told.
 import torch
 
 from mlnegf.transport.blocks import System, require_system
-from mlnegf.transport.checks import finite
+from mlnegf.transport.checks import finite, untracked
 from mlnegf.transport.leads import complex_self_energies
 
 Tensor = torch.Tensor
@@ -133,8 +133,10 @@ def green_blocks(energies: Tensor, system: System) -> Tensor:
 
     The recursive Green's function: G_nn = (A_n − what lies to the left − what lies to the right)⁻¹.
     """
-    device = require_system(system).diagonal.device
-    energies = finite("energies", energies, (None,), real=False).to(device, torch.complex128)
+    device = require_system(system, "green_blocks").diagonal.device
+    energies = untracked("energies", finite("energies", energies, (None,), real=False), "green_blocks").to(
+        device, torch.complex128
+    )
     forward = Elimination(energies, system, *complex_self_energies(energies, system.left, system.right))
     blocks = [forward.inverses[-1]]
     for n in range(len(system.diagonal) - 2, -1, -1):

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from mlnegf._common import require
 from mlnegf.transport import decimation
 from mlnegf.transport.chain_lead import phase_factor
-from mlnegf.transport.checks import finite, real_energies, require_broadening
+from mlnegf.transport.checks import finite, real_energies, require_broadening, untracked
 from mlnegf.transport.decimation import Cell
 from mlnegf.transport.self_energies import SelfEnergy
 
@@ -131,8 +131,11 @@ def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-
     """
     require(isinstance(side, str) and side in SIDES, "side", side, "'left' or 'right'", "leads")
     require_broadening(broadening)
-    energies = real_energies(energies)
-    (found,) = _of_lead(energies, _checked(lead), (side,), broadening)
+    energies, lead = untracked("energies", real_energies(energies), "self_energy"), checked(lead)
+    for block in lead.blocks:
+        if block is not None:
+            untracked("lead", block, "self_energy")
+    (found,) = _of_lead(energies, lead, (side,), broadening)
     for n in torch.nonzero(~found.is_known)[:1, 0].tolist():
         raise ValueError(
             f"leads: the {side} lead has a band edge or localised states at energy {float(energies[n])!r}, where its "
@@ -141,7 +144,7 @@ def self_energy(energies: Tensor, lead: Lead, side: str, broadening: float = 1e-
     return found
 
 
-def _checked(lead: Lead) -> Lead:
+def checked(lead: Lead) -> Lead:
     """Bring the blocks of a lead to one type."""
     require(isinstance(lead, Lead), "lead", lead, "a Lead(onsite, hopping)", "leads")
     onsite = finite("lead.onsite", lead.onsite, (None, None), "leads", real=False)

@@ -22,7 +22,7 @@ import torch
 
 from mlnegf._common import is_count, require
 from mlnegf.transport.blocks import System, require_system
-from mlnegf.transport.checks import as_tensor, finite, real_energies, require_broadening
+from mlnegf.transport.checks import as_tensor, finite, real_energies, require_broadening, untracked
 from mlnegf.transport.leads import Lead, self_energies
 from mlnegf.transport.self_energies import SelfEnergy
 from mlnegf.transport.waves import injected_waves
@@ -141,7 +141,8 @@ def scattering_states(
         Naming an energy at which there is no answer.
     """
     require_broadening(broadening)
-    points = real_energies(energies).to(require_system(system).diagonal.device)
+    points = untracked("energies", real_energies(energies), "scattering_states")
+    points = points.to(require_system(system, "scattering_states").diagonal.device)
     return batches(points, system, broadening)
 
 
@@ -195,49 +196,6 @@ def _beside(energies: Tensor, system: System, broadening: float) -> tuple[Tensor
     return points, left, right
 
 
-def transmission(
-    energies: Any,
-    diagonal: Any,
-    upper: Any,
-    left_lead: Lead | Sequence[Any],
-    right_lead: Lead | Sequence[Any],
-    overlap: Sequence[Any] | None = None,
-    broadening: float = 1e-10,
-    device: str | torch.device | None = None,
-) -> Any:
-    """Transmission T = Tr Γ_L G Γ_R G† at every energy.
-
-    Parameters
-    ----------
-    energies : array, (Q,)
-        In the unit of the Hamiltonian.
-    diagonal : array, (sites, block, block)
-        ⟨n|H|n⟩.
-    upper : array, (sites − 1, block, block)
-        ⟨n|H|n+1⟩.
-    left_lead, right_lead : Lead or (onsite, hopping)
-        Blocks ⟨n|H|n⟩ and ⟨n|H|n+1⟩ of the leads, both read from left to right; the hopping also couples lead and
-        device. With overlaps: (onsite, hopping, overlap, overlap hopping).
-    overlap : pair of arrays, optional
-        ⟨n|S|n⟩ and ⟨n|S|n+1⟩ of the device.
-    broadening : float
-        Of leads without a closed form, see `leads.self_energy`.
-    device : str or torch.device, optional
-        Where to work, such as "cuda"; unless given, where the tensors are.
-
-    Returns
-    -------
-    array, (Q,)
-        A tensor, where the work was done, if `energies` or `diagonal` is one, otherwise a NumPy array.
-    """
-    require_broadening(broadening)
-    points = real_energies(energies)
-    system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
-    points = points.to(system.diagonal.device)
-    parts = [states.transmission for _, states in batches(points, system, broadening)]
-    return _like(torch.cat(parts), energies, diagonal)
-
-
 def density_of_states(
     energies: Any,
     diagonal: Any,
@@ -259,11 +217,12 @@ def density_of_states(
     require_broadening(broadening)
     points = real_energies(energies)
     system = System.of(diagonal, upper, left_lead, right_lead, overlap, device)
-    points = points.to(system.diagonal.device)
+    require_system(system, "density_of_states")
+    points = untracked("energies", points, "density_of_states").to(system.diagonal.device)
     parts = [
         torch.stack([states.left_injected, states.right_injected]) for _, states in batches(points, system, broadening)
     ]
-    return _like(torch.cat(parts, 1) / (2 * torch.pi), energies, diagonal)
+    return like(torch.cat(parts, 1) / (2 * torch.pi), energies, diagonal)
 
 
 def carriers(
@@ -304,5 +263,6 @@ def carriers(
     return torch.where(above, electrons, zero), torch.where(above, zero, holes)
 
 
-def _like(values: Tensor, *given: Any) -> Any:
+def like(values: Tensor, *given: Any) -> Any:
+    """Return a tensor if one was given, otherwise an array."""
     return values if any(isinstance(value, Tensor) for value in given) else values.detach().cpu().numpy()
