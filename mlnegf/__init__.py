@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlnegf.nanosheet.device import Device
     from mlnegf.nanosheet.geometry import Region
     from mlnegf.scf.coupling import coupling
+    from mlnegf.scf.differentiable import differentiable
     from mlnegf.scf.sensitivity import sensitivity
     from mlnegf.scf.solve import Solution, solve
     from mlnegf.scf.sweep import sweep
@@ -26,6 +27,7 @@ _HOMES = {
     "Region": "nanosheet.geometry",
     "Solution": "scf.solve",
     "coupling": "scf.coupling",
+    "differentiable": "scf.differentiable",
     "sensitivity": "scf.sensitivity",
     "solve": "scf.solve",
     "sweep": "scf.sweep",
@@ -41,6 +43,7 @@ __all__ = [
     "Solution",
     "__version__",
     "coupling",
+    "differentiable",
     "rescale",
     "sensitivity",
     "solve",

@@ -323,4 +323,4 @@ def _nothing(point: Point) -> Floats:
 
 def _fields(point: Point) -> tuple[Tensor, Tensor]:
     grid = point.problem.device.grid
-    return torch.from_numpy(grid.permittivity), torch.from_numpy(grid.unfold(point.potential))
+    return torch.tensor(grid.permittivity), torch.from_numpy(grid.unfold(point.potential))
