@@ -16,12 +16,13 @@ so that its tridiagonal part takes the waves of both leads and nothing else; of 
 
 an equation of Stein's. That of the gradient is its adjoint, Z − P†Z Q† = ḡ, solved by doubling in as many steps as
 decimation took. P and Q carry the open modes on, |λ| = 1, so that doubling alone would end only by the broadening and
-lose as many digits as it has; a little damping lets it end, and refinement takes the damping out again, see `stein`.
+lose as many digits as that is small; a little damping lets it end, and refinement takes it out again, see `stein`.
 
 The implicit derivative: Zhou et al., "AD-NEGF", Phys. Rev. B 108, 195143 (2023). Doubling: Smith, SIAM J. Appl. Math.
 16, 198 (1968).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,17 +33,16 @@ from mlnegf._common import require
 from mlnegf.transport.blocks import System
 from mlnegf.transport.checks import only_first_derivatives, real_energies, require_broadening
 from mlnegf.transport.decimation import Cell
-from mlnegf.transport.leads import SIDES, Lead, checked, self_energy
+from mlnegf.transport.leads import SIDES, Lead, checked, surface
 from mlnegf.transport.scattering import ScatteringStates, batches
 from mlnegf.transport.self_energies import SelfEnergy
 from mlnegf.transport.waves import injected_waves
 
 Tensor = torch.Tensor
 
-DAMPING = 1e-4
-"""Taken off each of P and Q while doubling: the larger, the fewer doublings and the more refinements."""
-DOUBLINGS = 18
-"""(1 − DAMPING)^(2^19) is below 1e-16."""
+DAMPINGS = (1e-4, 1e-7)
+"""Taken off P while doubling: the larger, the fewer doublings and the more refinements. The second where the first is
+too much: near band edges, and where two modes happen to have opposite wave numbers."""
 REFINEMENTS = 12
 SOLVED = 1e-9
 """Relative residual of Stein's equation above which there is no derivative: on a band edge."""
@@ -52,8 +52,7 @@ def stein(ahead: Tensor, back: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Solve Z − U Z V = R, (Q, block, block) each, U and V of spectral radius 1 or less.
 
     An eigenvalue μ of U times one of V counts with 1/(1 − μ), and with 1/(1 − (1 − d)μ) in the damped equation, so that
-    refining by the damped solution leaves dμ/(1 − (1 − d)μ) of an error each time: it converges at a distance of d
-    from a band edge, where μ = 1.
+    refining by the damped solution leaves dμ/(1 − (1 − d)μ) of an error each time.
 
     Returns
     -------
@@ -61,29 +60,40 @@ def stein(ahead: Tensor, back: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     residual : Tensor, (Q,)
         Relative.
     """
+    solution, residual = _refined(ahead, back, right, DAMPINGS[0])
+    for damping in DAMPINGS[1:]:
+        (left,) = torch.nonzero(~(residual < SOLVED / 100), as_tuple=True)
+        if len(left):
+            solution[left], residual[left] = _refined(ahead[left], back[left], right[left], damping)
+    return solution, residual
+
+
+def _refined(ahead: Tensor, back: Tensor, right: Tensor, damping: float) -> tuple[Tensor, Tensor]:
     size = right.abs().amax((-2, -1)).clamp_min(torch.finfo(torch.float64).tiny)
     solution, left = torch.zeros_like(right), right
     residual = torch.ones_like(size)
     for _ in range(REFINEMENTS):
-        trial = solution + _damped(ahead, back, left)
+        trial = solution + _damped(ahead, back, left, damping)
         left_over = right - (trial - ahead @ trial @ back)
         found = left_over.abs().amax((-2, -1)) / size
         better = (found < residual)[:, None, None]
         solution, left = torch.where(better, trial, solution), torch.where(better, left_over, left)
-        if not bool((found < residual / 2).any()) or bool((found < 1e-14).all()):
-            residual = torch.minimum(found, residual)
-            break
+        halved = found < residual / 2
         residual = torch.minimum(found, residual)
+        if not bool((halved & (residual > 1e-14)).any()):
+            break
     return solution, residual
 
 
-def _damped(ahead: Tensor, back: Tensor, right: Tensor) -> Tensor:
+def _damped(ahead: Tensor, back: Tensor, right: Tensor, damping: float) -> Tensor:
     """Σ_k ((1 − d)U)^k R V^k by doubling; powers are made anew each time, for they would take more than all else."""
-    one, other, total = (1 - DAMPING) * ahead, back, right
-    for _ in range(DOUBLINGS):
+    one, other, total = (1 - damping) * ahead, back, right
+    doublings = math.ceil(math.log2(40 / damping))  # (1 − d)^(2^n) is below 1e-16 then
+    for n in range(doublings):
         total = total + one @ total @ other
-        one, other = one @ one, other @ other
-    return total + one @ total @ other
+        if n + 1 < doublings:
+            one, other = one @ one, other @ other
+    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +133,9 @@ def pull_surface(green: Tensor, cell: Cell, side: str, by_green: Tensor) -> tupl
     return LeadGradient(-inner, _by_ahead(side, by_into, by_out)), residual
 
 
-def pull_self_energy(sigma: Tensor, cell: Cell, side: str, by_sigma: Tensor) -> tuple[LeadGradient, Tensor]:
+def pull_self_energy(green: Tensor, cell: Cell, side: str, by_sigma: Tensor) -> tuple[LeadGradient, Tensor]:
     """Pull a gradient by Σ = a g b (Q, block, block) back to the cell, as `pull_surface` does."""
     into, out = cell.towards(side)
-    green = torch.linalg.inv_ex(cell.inverse - sigma).inverse
     found, residual = pull_surface(green, cell, side, into.mH @ by_sigma @ out.mH)
     direct = _by_ahead(side, by_sigma @ (green @ out).mH, (into @ green).mH @ by_sigma)
     return LeadGradient(found.inverse, found.ahead + direct), residual
@@ -162,7 +171,7 @@ class Transmission(torch.autograd.Function):
         total = [torch.zeros_like(block, dtype=torch.complex128) if block is not None else None for block in blocks]
         by_energy = torch.zeros_like(energies)
         for batch, states in batches(energies, system, ctx.broadening):
-            parts = _pulled(energies[batch], states, system, by_transmission[batch], unit)
+            parts = _pulled(energies[batch], states, system, by_transmission[batch], ctx.broadening, unit)
             by_energy[batch] = parts[-1]
             total = [None if one is None else one + part for one, part in zip(total, parts[:-1], strict=True)]
         found = []
@@ -172,7 +181,9 @@ class Transmission(torch.autograd.Function):
         return (None, by_energy / unit, *found)
 
 
-def _pulled(energies: Tensor, states: ScatteringStates, system: System, weight: Tensor, unit: float) -> list[Tensor]:
+def _pulled(
+    energies: Tensor, states: ScatteringStates, system: System, weight: Tensor, broadening: float, unit: float
+) -> list[Tensor]:
     """Gradient of Σ weight · T by all of `System.blocks`, summed over energies, and by each energy."""
     waves, kind = states.from_right, torch.complex128
     against = _backwards(energies, states, system)
@@ -186,12 +197,12 @@ def _pulled(energies: Tensor, states: ScatteringStates, system: System, weight: 
     parts = [diagonal, upper, -_hermitian(2 * _outer(there, weighted))]
     parts.append(-2 * (_outer(there[:, :-1], weighted[:, 1:]) + _outer(weighted[:, :-1], there[:, 1:])))
     by_energy = -2 * (there.conj() * _overlapped(system, here)).sum((1, 2, 3)).real
-    for side, lead, own in zip(SIDES, system.leads, (states.left, states.right), strict=True):
+    for side, lead in zip(SIDES, system.leads, strict=True):
         site, through = (0, waves[:, 0]) if side == "left" else (-1, against[:, -1])
         spectral = weight[:, None, None] * (through @ through.mH)
         by_sigma = 2 * (1j * spectral + here[:, site] @ there[:, site].mH).mH
-        cell = Cell.of(energies, lead.blocks, 0.0)
-        gradient, residual = pull_self_energy(own.matrix.to(kind), cell, side, by_sigma)
+        cell, green = surface(energies, lead, side, broadening)
+        gradient, residual = pull_self_energy(green, cell, side, by_sigma)
         _require_solved(residual, weight, energies, side, unit)
         *mine, more = gradient.by_blocks(energy, lead)
         parts += mine
@@ -206,10 +217,14 @@ class SurfaceGreenFunction(torch.autograd.Function):
     def forward(ctx: Any, broadening: float, side: str, energies: Tensor, *blocks: Tensor | None) -> Tensor:
         """Take it from the self-energy: g = (A − Σ)⁻¹."""
         energies, lead = energies.detach(), Lead(*(block if block is None else block.detach() for block in blocks))  # type: ignore[arg-type]
-        cell = Cell.of(energies, lead.blocks, 0.0)
-        found = self_energy(energies, lead, side, broadening).matrix.to(torch.complex128)
-        green: Tensor = torch.linalg.inv(cell.inverse - found)
-        ctx.side, ctx.given = side, [block is not None for block in blocks]
+        green = surface(energies, lead, side, broadening)[1]
+        for n in torch.nonzero(~green.isfinite().all(-1).all(-1))[:1, 0].tolist():
+            raise ValueError(
+                f"transport: energies holds {float(energies[n])!r}, a band edge of the {side} lead or an energy of "
+                "states localised in it, where there is no answer; take an energy beside it."
+            )
+        ctx.broadening, ctx.side = broadening, side
+        ctx.given = [block is not None for block in blocks]
         ctx.save_for_backward(green, energies, *(block for block in blocks if block is not None))
         return green
 
@@ -220,7 +235,8 @@ class SurfaceGreenFunction(torch.autograd.Function):
         green, energies, *kept = ctx.saved_tensors
         left = iter(kept)
         lead = Lead(*(next(left) if is_given else None for is_given in ctx.given))  # type: ignore[arg-type]
-        gradient, residual = pull_surface(green, Cell.of(energies, lead.blocks, 0.0), ctx.side, by_green)
+        cell = Cell.of(energies, lead.blocks, ctx.broadening if lead.chains() is None else 0.0)
+        gradient, residual = pull_surface(green, cell, ctx.side, by_green)
         _require_solved(residual, by_green.abs().amax((-2, -1)), energies, ctx.side)
         *parts, by_energy = gradient.by_blocks(energies.to(torch.complex128), lead)
         if not lead.onsite.is_complex():

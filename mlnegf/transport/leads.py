@@ -168,6 +168,21 @@ def self_energies(energies: Tensor, left: Lead, right: Lead, broadening: float) 
     return one, other
 
 
+def surface(energies: Tensor, lead: Lead, side: str, broadening: float) -> tuple[Cell, Tensor]:
+    """Lay out a lead's cell at real energies, and its surface's Green's function at the very same, (Q, block, block).
+
+    The closed form knows no broadening; decimation's is in both. Not finite where there is no answer.
+    """
+    chains = lead.chains()
+    cell = Cell.of(energies, lead.blocks, broadening if chains is None else 0.0)
+    if chains is None:
+        (contact,) = decimation.contacts(cell, (side,))
+        sigma = contact.sigma
+    else:
+        sigma = _closed_form(energies, *chains).matrix.to(cell.inverse.dtype)
+    return cell, torch.linalg.inv_ex(cell.inverse - sigma).inverse
+
+
 def complex_self_energies(energies: Tensor, left: Lead, right: Lead) -> tuple[Tensor, Tensor]:
     """Σ of both leads at complex energies above the real axis, (Q, block, block) each."""
     if left.is_same(right):
