@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from ribbon import BOND, HOPPINGS, LEVEL, shells
 from shared import Record, arguments
 from threadpoolctl import ThreadpoolController
 
@@ -93,16 +94,23 @@ def of_repeats(count: int) -> dict[str, Any]:
 
 
 def lead(block: int) -> transport.Lead:
-    """Return a random lead."""
-    generator = torch.Generator().manual_seed(block)
-    onsite, hopping = (torch.randn(block, block, generator=generator, dtype=torch.float64) for _ in range(2))
-    return transport.Lead((onsite + onsite.mT) / block**0.5 / 2, hopping / block**0.5)
+    """Return an armchair ribbon of graphene of so many atoms a cell, neighbours to the third order, eV."""
+    across, lines = np.sqrt(3) / 2 * BOND, block // 2
+    places = np.array(
+        [
+            (n * across, along)
+            for n in range(lines)
+            for along in ((0.0, BOND) if n % 2 == 0 else (1.5 * BOND, 2.5 * BOND))
+        ]
+    )
+    hoppings = torch.tensor([LEVEL, *HOPPINGS, 0.0], dtype=torch.float64)
+    return transport.Lead(*(hoppings[shells(places, cells)] for cells in (0, 1)))
 
 
 def of_surface(block: int, unrolled: bool) -> dict[str, Any]:
     """Gradient of one number made of a surface's Green's function by its lead, with memory in MiB."""
     one = lead(block)
-    energies = torch.linspace(-1.0, 1.0, ENERGIES, dtype=torch.float64) + 0.0123
+    energies = torch.linspace(-3.0, 3.0, ENERGIES, dtype=torch.float64) + 0.0123
     given = [part.clone().requires_grad_() for part in (one.onsite, one.hopping)]
 
     def green() -> Tensor:

@@ -79,7 +79,7 @@ def compare(function, entries: Entries, limit: float) -> None:  # type: ignore[n
         gradient = tracked[name].grad
         assert gradient is not None
         found = float((gradient.conj() * direction).sum().real)
-        errors = [abs(slope(function, entries, name, direction, step) / found - 1) for step in (1e-2, 5e-3, 2e-3, 1e-3, 5e-4)]
+        errors = [abs(slope(function, entries, name, direction, step) / found - 1) for step in (1e-2, 3e-3, 1e-3, 5e-4)]
         assert min(errors) < limit, (name, errors)
 
 
@@ -87,7 +87,7 @@ def compare(function, entries: Entries, limit: float) -> None:  # type: ignore[n
 @pytest.mark.parametrize("kind", [torch.float64, torch.complex128], ids=["real", "complex"])
 @pytest.mark.parametrize(("block", "sites"), [(1, 4), (2, 3), (4, 5)])
 def test_transmission_follows_every_entry(block: int, sites: int, kind: torch.dtype, overlap: bool) -> None:
-    compare(transmitted, drawn(block, sites, kind, overlap), 1e-8)
+    compare(transmitted, drawn(block, sites, kind, overlap), 3e-8 if overlap else 1e-8)
 
 
 def test_gradcheck() -> None:

@@ -43,6 +43,8 @@ Tensor = torch.Tensor
 DAMPINGS = (1e-4, 1e-7)
 """Taken off P while doubling: the larger, the fewer doublings and the more refinements. The second where the first is
 too much: near band edges, and where two modes happen to have opposite wave numbers."""
+MEMORY = 2**26
+"""Bytes of powers of U and V kept at a time; energies are taken in batches that fit."""
 REFINEMENTS = 12
 SOLVED = 1e-9
 """Relative residual of Stein's equation above which there is no derivative: on a band edge."""
@@ -58,24 +60,34 @@ def stein(ahead: Tensor, back: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     -------
     solution : Tensor, (Q, block, block)
     residual : Tensor, (Q,)
-        Relative.
+        Relative to Z and R: modes of a lead may be far from orthogonal, and Z much larger than R.
     """
-    solution, residual = _refined(ahead, back, right, DAMPINGS[0])
-    for damping in DAMPINGS[1:]:
-        (left,) = torch.nonzero(~(residual < SOLVED / 100), as_tuple=True)
-        if len(left):
-            solution[left], residual[left] = _refined(ahead[left], back[left], right[left], damping)
+    solution, residual = torch.empty_like(right), right.new_empty(len(right), dtype=torch.float64)
+    each = right[0].numel() * right.element_size() * 2 * _doublings(DAMPINGS[-1])
+    for some in torch.split(torch.arange(len(right)), max(1, MEMORY // each)):
+        solution[some], residual[some] = _refined(ahead[some], back[some], right[some], DAMPINGS[0])
+        for damping in DAMPINGS[1:]:
+            left = some[~(residual[some] < SOLVED / 100)]
+            if len(left):
+                solution[left], residual[left] = _refined(ahead[left], back[left], right[left], damping)
     return solution, residual
 
 
 def _refined(ahead: Tensor, back: Tensor, right: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    """Solve by Σ_k ((1 − d)U)^k R V^k, summed by doubling, and refine."""
+    powers = [((1 - damping) * ahead, back)]
+    for _ in range(_doublings(damping) - 1):
+        powers.append((powers[-1][0] @ powers[-1][0], powers[-1][1] @ powers[-1][1]))
     size = right.abs().amax((-2, -1)).clamp_min(torch.finfo(torch.float64).tiny)
     solution, left = torch.zeros_like(right), right
     residual = torch.ones_like(size)
     for _ in range(REFINEMENTS):
-        trial = solution + _damped(ahead, back, left, damping)
+        step = left
+        for one, other in powers:
+            step = step + one @ step @ other
+        trial = solution + step
         left_over = right - (trial - ahead @ trial @ back)
-        found = left_over.abs().amax((-2, -1)) / size
+        found = left_over.abs().amax((-2, -1)) / (size + trial.abs().amax((-2, -1)))
         better = (found < residual)[:, None, None]
         solution, left = torch.where(better, trial, solution), torch.where(better, left_over, left)
         halved = found < residual / 2
@@ -85,15 +97,9 @@ def _refined(ahead: Tensor, back: Tensor, right: Tensor, damping: float) -> tupl
     return solution, residual
 
 
-def _damped(ahead: Tensor, back: Tensor, right: Tensor, damping: float) -> Tensor:
-    """Σ_k ((1 − d)U)^k R V^k by doubling; powers are made anew each time, for they would take more than all else."""
-    one, other, total = (1 - damping) * ahead, back, right
-    doublings = math.ceil(math.log2(40 / damping))  # (1 − d)^(2^n) is below 1e-16 then
-    for n in range(doublings):
-        total = total + one @ total @ other
-        if n + 1 < doublings:
-            one, other = one @ one, other @ other
-    return total
+def _doublings(damping: float) -> int:
+    """How many it takes until (1 − d)^(2^n) is below 1e-16."""
+    return math.ceil(math.log2(40 / damping))
 
 
 @dataclass(frozen=True, eq=False)
