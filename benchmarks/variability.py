@@ -74,7 +74,7 @@ def profile(numbers: Floats) -> Floats:
 
 def main() -> None:
     """Solve, or go on."""
-    given = arguments(__doc__, files=["output"], cases=600)
+    given = arguments(__doc__, files=["output"], cases=500)
     mean = expected()[0]
     device = replace(DEVICE, doping_profile=profile(mean))
     smooth = {name: mlnegf.solve(device, *bias, tolerance=1e-4) for name, bias in BIASES.items()}

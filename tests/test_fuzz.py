@@ -20,7 +20,19 @@ from made_up import TINY, TRIAL, make_case
 from odd_values import SPECIAL, SPOILT, odd
 
 import mlnegf
-from mlnegf import Device, LearnedGuess, Region, coupling, plots, rescale, solve, transport, widgets
+from mlnegf import (
+    Device,
+    LearnedGuess,
+    Region,
+    coupling,
+    differentiable,
+    plots,
+    rescale,
+    sensitivity,
+    solve,
+    transport,
+    widgets,
+)
 from mlnegf.learning.losses import LOSSES
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.learning.networks.separable import SeparableNetwork
@@ -200,6 +212,14 @@ DOORS = {
     ),
     "Equations": Door(Equations.of, {"device": DEVICE, "filling": None, "modes": None, "tolerance": 1e-3}),
     "coupling": Door(coupling, {"solution": SOLUTION}),
+    "sensitivity": Door(
+        lambda **given: sensitivity(**given).values,
+        {"solution": SOLUTION, "of": "current", "to": "gate", "energies": None, "tolerance": 1e-8},
+    ),
+    "differentiable": Door(
+        lambda **given: differentiable(**given).current,
+        {"device": DEVICE, "gate": 0.3, "drain": 0.2, "energies": None, "tolerance": 1e-3},
+    ),
     "spectrum": Door(
         lambda **given: [getattr(spectrum(**given), name) for name in ("current", "electrons")],
         {"solution": SOLUTION, "energy": ENERGIES},
@@ -238,6 +258,10 @@ DOORS = {
     "scattering_states": Door(states, {"energies": ENERGIES, "system": SYSTEM, "broadening": 1e-10}),
     "self_energy": Door(
         lambda **given: transport.self_energy(**given).shift,
+        {"energies": ENERGIES, "lead": SYSTEM.left, "side": "left", "broadening": 1e-10},
+    ),
+    "surface_green_function": Door(
+        transport.surface_green_function,
         {"energies": ENERGIES, "lead": SYSTEM.left, "side": "left", "broadening": 1e-10},
     ),
     "green_blocks": Door(transport.green_blocks, {"energies": ENERGIES + 0.1j, "system": SYSTEM}),
