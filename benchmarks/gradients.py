@@ -176,7 +176,7 @@ def main() -> None:
     """Measure, or go on."""
     given = arguments(__doc__, files=["output"], gradients=100)
     record = Record(given.output, sys.argv, {"broadening": BROADENING, "energies": ENERGIES})
-    for spacing in (0.25, 0.2):
+    for spacing in (0.2, 0.16):
         record.add({"kind": "device", "spacing": spacing}, apart, of_device, spacing)
     for scheme, tolerance in (("newton", 1e-3), ("anderson", 1e-3), ("gummel", 1e-3), ("gummel", 1e-7)):
         key = {"kind": "iterations", "scheme": scheme, "tolerance": tolerance}
@@ -185,7 +185,7 @@ def main() -> None:
     for block in (18, 36, 54, 72, 90, 126):
         for unrolled in (False, True):
             record.add({"kind": "surface", "block": block, "unrolled": unrolled}, apart, of_surface, block, unrolled)
-    record.add({"kind": "entries"}, apart, of_entries, 45, 4)
+    record.add({"kind": "entries"}, apart, of_entries, 46, 4)
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ DOORS = {
     "coupling": Door(coupling, {"solution": SOLUTION}),
     "sensitivity": Door(
         lambda **given: sensitivity(**given).values,
-        {"solution": SOLUTION, "of": "current", "to": "gate", "energies": None, "tolerance": 1e-8},
+        {"solution": SOLUTION, "of": "current", "to": "gate", "energies": None, "tolerance": 1e-6},
     ),
     "differentiable": Door(
         lambda **given: differentiable(**given).current,

@@ -125,3 +125,63 @@ def test_no_case_of_the_soak_ended_in_silence_and_memory_stayed_flat() -> None:
     for row in rows[:3]:
         again = mlnegf.solve(mlnegf.Device.from_dict(row["parameters"]), row["gate"], row["drain"], tolerance=1e-3)
         assert (again.outcome.name, again.negf_solves) == (row["ended"], row["solves"])
+
+
+def stored_rows(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((RESULTS / name).read_text())["rows"]
+    return found
+
+
+def test_what_gradients_cost() -> None:
+    rows = stored_rows("gradients.json")
+    for row in rows:
+        if row["kind"] == "device":
+            assert row["gradient"] < 0.5 * row["cold"]
+    assert max(row["doped_cells"] for row in rows if row["kind"] == "device") > 50_000
+    (repeats,) = (row for row in rows if row["kind"] == "repeats")
+    assert repeats["gradients"] == 100
+    assert repeats["memory"][-1] - repeats["memory"][0] < 20  # MiB
+    surfaces = {(row["block"], row["unrolled"]): row for row in rows if row["kind"] == "surface"}
+    for block in (18, 36, 54, 72, 90, 126):
+        implicit, unrolled = surfaces[block, False], surfaces[block, True]
+        # Both differentiate the same lead; decimation stops at a broadening, where its own derivative is rougher.
+        assert implicit["norms"] == pytest.approx(unrolled["norms"], rel=1e-6)
+        assert implicit["seconds"] < 1.1 * unrolled["seconds"]
+    assert surfaces[90, True]["memory"] > 18 * surfaces[90, False]["memory"]
+    (entries,) = (row for row in rows if row["kind"] == "entries")
+    assert entries["entries"] >= 8100
+    assert entries["error"] < 1e-6
+    assert entries["differences"] > 1960 * entries["gradient"]
+
+
+def test_gradients_foretell_the_spread_of_off_currents() -> None:
+    (gradient,), devices = (
+        [row for row in stored_rows("variability.json") if row["kind"] == kind] for kind in ("gradient", "device")
+    )
+    assert len(devices) == 500
+    solved = [row["off"]["log_ratio"] for row in devices if row["off"]["ended"] == "converged"]
+    assert len(solved) > 480
+    assert gradient["spread"]["off"] == pytest.approx(float(np.std(solved, ddof=1)), rel=0.1)
+
+
+def test_error_bars_hold_the_truth() -> None:
+    about = json.loads((RESULTS / "recovery.json").read_text())
+    draws = [row for row in about["rows"] if row["kind"] == "draw"]
+    deviations = np.array([(np.array(row["values"]) - about["truth"]) / row["errors"] for row in draws])
+    assert len(draws) == 20
+    assert 0.5 < (abs(deviations) < 1).mean() < 0.85
+    assert (abs(deviations) < 2).mean() > 0.88
+    assert all(row["chi_square"] < 40 for row in draws)  # of 13 degrees of freedom
+
+
+def test_gradients_close_the_ribbon() -> None:
+    """Figures of Zhou et al. 2023: 1.338 at first, 0.148 after six steps, 0.093 after a hundred."""
+    rows = stored_rows("ribbon.json")
+    assert rows[0]["mean"] == pytest.approx(1.338, abs=0.005)
+    for free in ("all", "hoppings"):
+        mine = [r for r in rows if (r["kind"], r.get("box"), r.get("free")) == ("gradient", 2.0, free)]
+        assert len(mine) == 3
+        assert np.median([row["best"][6] for row in mine]) < 0.148
+        assert all(row["best"][-1] < 0.093 for row in mine)
+    assert all(row["metric"] > 0.5 for row in rows if row.get("free") == "hoppings")
+    assert {row["kind"] for row in rows} == {"pristine", "gradient", "evolution", "bayes"}

@@ -24,7 +24,7 @@ OUTPUTS: Final = {"current": "A", "charge": "cm^-3", "potential": "V", "transmis
 
 
 def sensitivity(
-    solution: Solution, of: str = "current", to: str = "gate", energies: Any = None, tolerance: float = 1e-8
+    solution: Solution, of: str = "current", to: str = "gate", energies: Any = None, tolerance: float = 1e-6
 ) -> "xarray.DataArray":
     """Differentiate one output of a self-consistent solution by one input.
 
@@ -35,8 +35,8 @@ def sensitivity(
     Parameters
     ----------
     solution : Solution
-        Converged, of uncoupled modes. Its own error, `error_estimate`, is a few kT/e times smaller than one volt and
-        makes a relative error of about its share of kT/e; solve to a smaller tolerance for more digits.
+        Converged, of uncoupled modes. The derivative errs by about `error_estimate` over kT/e, relative: solve to a
+        smaller tolerance for more digits.
     of : str
         "current" (A), "charge" (cm⁻³), "potential" (V), or "transmission" at given `energies` (one spin, all valleys).
     to : str

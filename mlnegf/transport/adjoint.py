@@ -40,10 +40,10 @@ from mlnegf.transport.waves import injected_waves
 
 Tensor = torch.Tensor
 
-DAMPINGS = (1e-4, 1e-7)
+DAMPINGS = (1e-5, 1e-7)
 """Taken off P while doubling: the larger, the fewer doublings and the more refinements. The second where the first is
 too much: near band edges, and where two modes happen to have opposite wave numbers."""
-MEMORY = 2**26
+MEMORY = 2**23
 """Bytes of powers of U and V kept at a time; energies are taken in batches that fit."""
 REFINEMENTS = 12
 SOLVED = 1e-9
