@@ -4,11 +4,12 @@ Whatever it is, it reaches charge and current by four ways: the levels of the su
 what fills them. A `Change` says how far each of the four moves; `answered` says what comes of it. Levels and shapes
 follow a change δT of the kinetic energy across by first-order perturbation,
 
-    δE_m = ⟨m|δT|m⟩,    δψ_m = Σ_n≠m ψ_n ⟨n|δT|m⟩/(E_m − E_n) + Σ_b c_bm δf_b,                       (1)
+    δE_m = ⟨m|δH|m⟩,    δψ_m = Σ_n≠m ψ_n ⟨n|δH|m⟩/(E_m − E_n) + Σ_b C_bm δf_b,                       (1)
 
-where the basis of the lowest functions of the empty section follows as well, by the functions c outside it:
+C the coefficients of subband m. The basis, the lowest functions f_b of the empty section, follows by the functions o
+outside it, and with it the matrix elements of the potential U:
 
-    δf_b = Σ_c f_c ⟨c|δT|b⟩/(ε_b − ε_c).                                                             (2)
+    δf_b = Σ_o f_o ⟨o|δT|b⟩/(ε_b − ε_o),    ⟨b|δH|b'⟩ = ⟨b|δT|b'⟩ + ⟨δf_b|U|b'⟩ + ⟨b|U|δf_b'⟩.       (2)
 """
 
 from dataclasses import dataclass, replace

@@ -29,8 +29,9 @@ def sensitivity(
     """Differentiate one output of a self-consistent solution by one input.
 
     Both equations follow: what comes out is the derivative of what `solve` would return, not that at a fixed potential.
-    It takes one NEGF solve at the solution's potential, to have its response, and one linear solve: for all cells of
-    a field at once, or for all outputs of one number.
+    It takes one NEGF solve at the solution's potential, to have its response, and linear solves: one for the current by
+    anything, one for each number that a field of outputs is differentiated by, one for each energy of a transmission
+    by a field.
 
     Parameters
     ----------
