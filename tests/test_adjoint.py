@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mlnegf import transport
-from mlnegf.transport.adjoint import stein
+from mlnegf.transport.lead_adjoint import stein
 
 Tensor = torch.Tensor
 Entries = dict[str, Tensor]

@@ -13,9 +13,9 @@ from mlnegf.nanosheet.poisson import Poisson
 from mlnegf.nanosheet.subbands import TransverseBasis, empty_section
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.inputs import INPUTS, Case, Field
-from mlnegf.scf.linearisation import Linearisation, Outputs
+from mlnegf.scf.linearisation import OUTPUTS, Linearisation, Outputs
 from mlnegf.scf.problem import Problem
-from mlnegf.scf.sensitivity import OUTPUTS, sensitivity
+from mlnegf.scf.sensitivity import sensitivity
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 SHORT = {"gate_length": 4.0, "source_length": 3.0, "drain_length": 3.0, "spacing": (0.25, 0.5, 0.5)}

@@ -16,9 +16,6 @@ from mlnegf.warmstart.design import Design
 from mlnegf.warmstart.trials import Trial, read
 
 RESULTS = Path(__file__).parent.parent / "book" / "results"
-
-
-RESULTS = Path(__file__).parent.parent / "book" / "results"
 GUESSES = {"semiclassical": "semiclassical", "learned": mlnegf.LearnedGuess.pretrained()}
 
 

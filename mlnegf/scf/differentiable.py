@@ -12,8 +12,7 @@ from mlnegf._common import is_dense, is_finite, plain, reals, require
 from mlnegf.nanosheet.device import Device
 from mlnegf.runs.threads import one_thread
 from mlnegf.scf.inputs import INPUTS, Case
-from mlnegf.scf.linearisation import Linearisation, Outputs
-from mlnegf.scf.sensitivity import OUTPUTS, linearised
+from mlnegf.scf.linearisation import OUTPUTS, Linearisation, Outputs
 from mlnegf.scf.solve import Solution, solve
 from mlnegf.transport.checks import only_first_derivatives
 
@@ -120,7 +119,7 @@ class _AtSolution(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """Linearise about the solution."""
         with one_thread():
-            linear = linearised(solution, energies, 1e-8)
+            linear = Linearisation.of(solution, energies, 1e-8)
             outputs = linear.outputs()
         ctx.linear, ctx.names = linear, names
         return tuple(torch.as_tensor(np.array(getattr(outputs, of))) for of in OUTPUTS)

@@ -305,7 +305,7 @@ def negf_of(point: Point) -> UncoupledCharge:
 
 def with_masses(device: Device, name: str, values: Floats) -> Device:
     """Return a device of a semiconductor that differs in one mass of each valley: `name` is that of the attribute."""
-    require(device.orientation == CUBIC, "orientation", device.orientation, f"{CUBIC}: other axes mix masses", name)
+    require(device.orientation == CUBIC, "orientation", device.orientation, f"{CUBIC}: other axes mix masses", "masses")
     band = "electrons" if device.polarity == "n" else "holes"
     valleys = tuple(
         replace(valley, **{name: float(value)})  # type: ignore[arg-type]
@@ -313,7 +313,7 @@ def with_masses(device: Device, name: str, values: Floats) -> Device:
     )
     changed = replace(device, semiconductor=altered(device.semiconductor, **{band: valleys}))
     words = f"masses that leave {len(valleys)} kinds of valleys apart"
-    require(len(changed.valleys) == len(valleys), name, values, words, "with_masses")
+    require(len(changed.valleys) == len(valleys), name, values, words, "masses")
     return changed
 
 

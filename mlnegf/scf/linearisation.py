@@ -14,18 +14,26 @@ step, which is symmetric: the outer iterations that led to φ leave no trace in 
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import torch
 
 from mlnegf._common import Floats
 from mlnegf.nanosheet.changes import Change, answered
+from mlnegf.scf.equations import Equations
 from mlnegf.scf.inputs import INPUTS, Few, Field, negf_of
 from mlnegf.scf.point import Point
+from mlnegf.scf.problem import Problem
+from mlnegf.scf.solve import Solution
 from mlnegf.transport.response import transmission_response
 from mlnegf.units import PER_CUBIC_CENTIMETRE
 
 Tensor = torch.Tensor
+
+
+OUTPUTS: Final = {"current": "A", "charge": "cm^-3", "potential": "V", "transmission": "1"}
+"""Outputs of a solution, and their units."""
 
 
 class LinearisationError(RuntimeError):
@@ -70,6 +78,13 @@ class Linearisation:
     energies: Tensor
     tolerance: float = 1e-10
 
+    @staticmethod
+    def of(solution: Solution, energies: Tensor, tolerance: float) -> "Linearisation":
+        """Linearise the equations of a solution at its potential: one NEGF solve."""
+        equations = Equations.of(solution.device, solution.filling, solution.modes, solution.tolerance)
+        problem = Problem.of(equations, solution.gate, solution.drain)
+        return Linearisation(problem.evaluate(problem.folded(solution.potential)), energies, tolerance)
+
     def outputs(self) -> Outputs:
         """Return the outputs themselves."""
         problem, grid = self.point.problem, self.point.problem.device.grid
@@ -109,9 +124,9 @@ class Linearisation:
         flow = problem.own(float(weights.current))
         # Sums over mirror images: outputs on the folded grid stand for all of them.
         density = self._summed(weights.charge) / PER_CUBIC_CENTIMETRE
-        chances = torch.from_numpy(np.asarray(weights.transmission, dtype=np.float64))
+        of_transmission = torch.from_numpy(np.asarray(weights.transmission, dtype=np.float64))
         by_potential = point.charge.respond_transposed(density, flow)
-        by_potential += problem.own(self._summed(weights.potential)) + self._transmission_pulled(chances)
+        by_potential += problem.own(self._summed(weights.potential)) + self._transmission_pulled(of_transmission)
         adjoint = self._solved(point.preconditioned(by_potential), transposed=True)
         found: dict[str, Floats] = {}
         for name in names:
@@ -126,7 +141,7 @@ class Linearisation:
                 if moved.change is not None:
                     filled, current = answered(negf_of(point), moved.change)
                     value += float(((density - poisson.source * adjoint) * filled).sum()) + flow * current
-                    value += float(chances @ self._transmission_by(moved.change))
+                    value += float(of_transmission @ self._transmission_by(moved.change))
                 values.append(value)
             found[name] = np.array(values) if kind.dimensions else np.array(values[0])
         return found

@@ -1,26 +1,21 @@
 """How a solution would change with its device and its bias: exact derivatives, without solving again."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mlnegf._common import Floats, is_positive, reals, require
 from mlnegf.runs.threads import one_thread
-from mlnegf.scf.equations import Equations
 from mlnegf.scf.inputs import INPUTS, Input
-from mlnegf.scf.linearisation import Linearisation, Outputs
-from mlnegf.scf.problem import Problem
+from mlnegf.scf.linearisation import OUTPUTS, Linearisation, Outputs
 from mlnegf.scf.solve import Solution
 
 if TYPE_CHECKING:
     import xarray
 
 _require = partial(require, caller="sensitivity")
-
-OUTPUTS: Final = {"current": "A", "charge": "cm^-3", "potential": "V", "transmission": "1"}
-"""What may be differentiated, and its unit."""
 
 
 def sensitivity(
@@ -62,16 +57,9 @@ def sensitivity(
     kind = _checked(solution, of, to, energies, tolerance)
     points = torch.from_numpy(reals(energies, 1) if of == "transmission" else np.zeros(0))
     with one_thread():
-        linear = linearised(solution, points, float(tolerance))
-        found = _by_outputs(linear, of, to, kind) if _is_pulled(of, kind) else _by_inputs(linear, of, to, kind)
+        linear = Linearisation.of(solution, points, float(tolerance))
+        found = _by_outputs(linear, of, to) if _is_pulled(of, kind) else _by_inputs(linear, of, to, kind)
     return _labelled(solution, of, to, kind, points.numpy(), found)
-
-
-def linearised(solution: Solution, energies: torch.Tensor, tolerance: float) -> Linearisation:
-    """Linearise the equations of a solution at its potential."""
-    equations = Equations.of(solution.device, solution.filling, solution.modes, solution.tolerance)
-    problem = Problem.of(equations, solution.gate, solution.drain)
-    return Linearisation(problem.evaluate(problem.folded(solution.potential)), energies, tolerance)
 
 
 def _checked(solution: Solution, of: str, to: str, energies: Any, tolerance: float) -> type[Input]:
@@ -98,12 +86,12 @@ def _is_pulled(of: str, kind: type[Input]) -> bool:
     return of == "current" or kind.dimensions == ("x", "y", "z")
 
 
-def _by_outputs(linear: Linearisation, of: str, to: str, kind: type[Input]) -> Floats:
+def _by_outputs(linear: Linearisation, of: str, to: str) -> Floats:
     nothing = vars(linear.nothing())
     if of == "current":
         return linear.pull(Outputs(**nothing | {"current": 1.0}), to)[to]
-    chances = np.eye(len(linear.energies))
-    return np.stack([linear.pull(Outputs(**nothing | {of: chance}), to)[to] for chance in chances])
+    each = np.eye(len(linear.energies))
+    return np.stack([linear.pull(Outputs(**nothing | {of: one}), to)[to] for one in each])
 
 
 def _by_inputs(linear: Linearisation, of: str, to: str, kind: type[Input]) -> Floats:

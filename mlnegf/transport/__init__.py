@@ -5,12 +5,12 @@ Names: `transmission`, `density_of_states`, `carriers`, `scattering_states`, `gr
 Imports `units` and `_common` alone; knows no device.
 """
 
-from mlnegf.transport.adjoint import surface_green_function
 from mlnegf.transport.blocks import System
 from mlnegf.transport.contacts import Contacts
 from mlnegf.transport.density import FilledStates, filled_states
 from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.lattice import cubic_lattice
+from mlnegf.transport.lead_adjoint import surface_green_function
 from mlnegf.transport.leads import Lead, self_energy
 from mlnegf.transport.scattering import (
     ScatteringStates,

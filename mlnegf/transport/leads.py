@@ -168,13 +168,17 @@ def self_energies(energies: Tensor, left: Lead, right: Lead, broadening: float) 
     return one, other
 
 
+def cell_of(energies: Tensor, lead: Lead, broadening: float) -> Cell:
+    """Lay out a lead's cell at the real energies it is solved at: the closed form knows no broadening."""
+    return Cell.of(energies, lead.blocks, broadening if lead.chains() is None else 0.0)
+
+
 def surface(energies: Tensor, lead: Lead, side: str, broadening: float) -> tuple[Cell, Tensor]:
     """Lay out a lead's cell at real energies, and its surface's Green's function at the very same, (Q, block, block).
 
-    The closed form knows no broadening; decimation's is in both. Not finite where there is no answer.
+    Not finite where there is no answer.
     """
-    chains = lead.chains()
-    cell = Cell.of(energies, lead.blocks, broadening if chains is None else 0.0)
+    chains, cell = lead.chains(), cell_of(energies, lead, broadening)
     if chains is None:
         (contact,) = decimation.contacts(cell, (side,))
         sigma = contact.sigma

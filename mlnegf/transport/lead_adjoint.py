@@ -1,18 +1,8 @@
-"""Gradients of transmission and of surface Green's functions by every entry of the Hamiltonian, without unrolling.
+"""Gradients of a lead's surface Green's function and self-energy, through their own fixed point.
 
-*Transmission.* With G⁻¹ = E S − H − Σ_L − Σ_R, T = Tr Γ_L G Γ_R G† and δG = G (δH + δΣ_L + δΣ_R − δE S) G,
+The surface Green's function g = (A − a g b)⁻¹, a = τ† or τ into the lead, b back out of it, Σ = a g b, obeys
 
-    δT = 2 Re Tr X (δH − δE S) + Σ_i 2 Re Tr (i B_i + X_i) δΣ_i,    X = G Γ_R G† Γ_L G,             (1)
-
-X_i and B_i the blocks on the lead's own site of X and of B_L = G Γ_R G†, B_R = G† Γ_L G. As Γ = W W†, X is of low rank,
-
-    X = ψ_R t† χ_L†,    ψ_R = G W_R,    χ_L = G† W_L,    t = W_L† ψ_R,                              (2)
-
-so that its tridiagonal part takes the waves of both leads and nothing else; of a real H χ_L = ψ_L*.
-
-*Leads.* The surface Green's function g = (A − a g b)⁻¹, a = τ† or τ into the lead, b back out of it, Σ = a g b, obeys
-
-    δg − P δg Q = g (δa g b + a g δb − δA) g,    P = g a,    Q = b g,                               (3)
+    δg − P δg Q = g (δa g b + a g δb − δA) g,    P = g a,    Q = b g,                               (1)
 
 an equation of Stein's. That of the gradient is its adjoint, Z − P†Z Q† = ḡ, solved by doubling in as many steps as
 decimation took. P and Q carry the open modes on, |λ| = 1, so that doubling alone would end only by the broadening and
@@ -30,13 +20,9 @@ from typing import Any
 import torch
 
 from mlnegf._common import require
-from mlnegf.transport.blocks import System
 from mlnegf.transport.checks import only_first_derivatives, real_energies, require_broadening
 from mlnegf.transport.decimation import Cell
-from mlnegf.transport.leads import SIDES, Lead, checked, surface
-from mlnegf.transport.scattering import ScatteringStates, batches
-from mlnegf.transport.self_energies import SelfEnergy
-from mlnegf.transport.waves import injected_waves
+from mlnegf.transport.leads import SIDES, Lead, cell_of, checked, surface
 
 Tensor = torch.Tensor
 
@@ -115,8 +101,8 @@ class LeadGradient:
     def by_blocks(self, energies: Tensor, lead: Lead) -> tuple[Tensor, ...]:
         """Sum over energies: by onsite, hopping, overlap and its hopping; then by each energy, (Q,)."""
         energy = energies[:, None, None]
-        onsite = _hermitian(-self.inverse.sum(0))
-        overlap, beside = _hermitian((energy * self.inverse).sum(0)), -(energy * self.ahead).sum(0)
+        onsite = hermitian(-self.inverse.sum(0))
+        overlap, beside = hermitian((energy * self.inverse).sum(0)), -(energy * self.ahead).sum(0)
         by_energy = _inner(self.inverse, _overlap_of(lead))
         if lead.overlap_hopping is not None:
             by_energy = by_energy - _inner(self.ahead, lead.overlap_hopping)
@@ -124,7 +110,7 @@ class LeadGradient:
 
 
 def pull_surface(green: Tensor, cell: Cell, side: str, by_green: Tensor) -> tuple[LeadGradient, Tensor]:
-    """Pull a gradient by the surface Green's function (Q, block, block) back to the cell: the adjoint of equation (3).
+    """Pull a gradient by the surface Green's function (Q, block, block) back to the cell: the adjoint of equation (1).
 
     Returns
     -------
@@ -152,70 +138,6 @@ def _by_ahead(side: str, by_into: Tensor, by_out: Tensor) -> Tensor:
     return by_out + by_into.mH if side == "left" else by_into + by_out.mH
 
 
-class Transmission(torch.autograd.Function):
-    """T(E) of a system, (Q,); nothing but its arguments is kept for the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, broadening: float, energies: Tensor, *blocks: Tensor | None) -> Tensor:
-        """Solve for the waves, batch by batch."""
-        system = System.of_blocks(blocks)
-        ctx.broadening, ctx.given = broadening, [block is not None for block in blocks]
-        ctx.save_for_backward(energies, *(block for block in blocks if block is not None))
-        return torch.cat([states.transmission for _, states in batches(energies, system, broadening)])
-
-    @staticmethod
-    def backward(ctx: Any, by_transmission: Tensor) -> tuple[Tensor | None, ...]:
-        """Solve for them again, and sum equation (1)."""
-        only_first_derivatives("transmission")
-        energies, *kept = ctx.saved_tensors
-        left = iter(kept)
-        blocks = [next(left) if is_given else None for is_given in ctx.given]
-        system = System.of_blocks(blocks)
-        unit = system.unit
-        overlaps = ["overlap" in name for name in system.blocks]
-        system, energies = system.in_own_unit, energies / unit
-        total = [torch.zeros_like(block, dtype=torch.complex128) if block is not None else None for block in blocks]
-        by_energy = torch.zeros_like(energies)
-        for batch, states in batches(energies, system, ctx.broadening):
-            parts = _pulled(energies[batch], states, system, by_transmission[batch], ctx.broadening, unit)
-            by_energy[batch] = parts[-1]
-            total = [None if one is None else one + part for one, part in zip(total, parts[:-1], strict=True)]
-        found = []
-        for block, part, is_overlap in zip(blocks, total, overlaps, strict=True):
-            scaled = None if part is None else part if is_overlap else part / unit
-            found.append(scaled if scaled is None or block is None or block.is_complex() else scaled.real)
-        return (None, by_energy / unit, *found)
-
-
-def _pulled(
-    energies: Tensor, states: ScatteringStates, system: System, weight: Tensor, broadening: float, unit: float
-) -> list[Tensor]:
-    """Gradient of Σ weight · T by all of `System.blocks`, summed over energies, and by each energy."""
-    waves, kind = states.from_right, torch.complex128
-    against = _backwards(energies, states, system)
-    sent = states.left.injection.mH.to(kind) @ waves[:, 0]
-    # X_nm = here_n there_m†, with the weight.
-    here, there = weight[:, None, None, None] * (waves @ sent.mH[:, None]), against
-    diagonal = _hermitian(2 * _outer(there, here))
-    upper = 2 * (_outer(there[:, :-1], here[:, 1:]) + _outer(here[:, :-1], there[:, 1:]))
-    energy = energies.to(kind)
-    weighted = energy[:, None, None, None] * here
-    parts = [diagonal, upper, -_hermitian(2 * _outer(there, weighted))]
-    parts.append(-2 * (_outer(there[:, :-1], weighted[:, 1:]) + _outer(weighted[:, :-1], there[:, 1:])))
-    by_energy = -2 * (there.conj() * _overlapped(system, here)).sum((1, 2, 3)).real
-    for side, lead in zip(SIDES, system.leads, strict=True):
-        site, through = (0, waves[:, 0]) if side == "left" else (-1, against[:, -1])
-        spectral = weight[:, None, None] * (through @ through.mH)
-        by_sigma = 2 * (1j * spectral + here[:, site] @ there[:, site].mH).mH
-        cell, green = surface(energies, lead, side, broadening)
-        gradient, residual = pull_self_energy(green, cell, side, by_sigma)
-        _require_solved(residual, weight, energies, side, unit)
-        *mine, more = gradient.by_blocks(energy, lead)
-        parts += mine
-        by_energy = by_energy + more
-    return [*parts, by_energy]
-
-
 class SurfaceGreenFunction(torch.autograd.Function):
     """g of a lead's surface at Q energies."""
 
@@ -236,14 +158,14 @@ class SurfaceGreenFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_green: Tensor) -> tuple[Tensor | str | None, ...]:
-        """Solve Stein's equation, the adjoint of (3)."""
+        """Solve Stein's equation, the adjoint of (1)."""
         only_first_derivatives("surface_green_function")
         green, energies, *kept = ctx.saved_tensors
         left = iter(kept)
         lead = Lead(*(next(left) if is_given else None for is_given in ctx.given))  # type: ignore[arg-type]
-        cell = Cell.of(energies, lead.blocks, ctx.broadening if lead.chains() is None else 0.0)
+        cell = cell_of(energies, lead, ctx.broadening)
         gradient, residual = pull_surface(green, cell, ctx.side, by_green)
-        _require_solved(residual, by_green.abs().amax((-2, -1)), energies, ctx.side)
+        require_solved(residual, by_green.abs().amax((-2, -1)), energies, ctx.side)
         *parts, by_energy = gradient.by_blocks(energies.to(torch.complex128), lead)
         if not lead.onsite.is_complex():
             parts = [part.real for part in parts]
@@ -273,7 +195,8 @@ def surface_green_function(energies: Any, lead: Lead, side: str, broadening: flo
     return apply(broadening, side, real_energies(energies), *checked(lead).blocks)
 
 
-def _require_solved(residual: Tensor, weight: Tensor, energies: Tensor, side: str, unit: float = 1.0) -> None:
+def require_solved(residual: Tensor, weight: Tensor, energies: Tensor, side: str, unit: float = 1.0) -> None:
+    """Refuse an energy whose gradient is asked for, `weight` (Q,), and was not found."""
     for n in torch.nonzero(~(residual < SOLVED) & (weight != 0))[:1, 0].tolist():
         raise ValueError(
             f"transport: energies holds {float(energies[n]) * unit!r}, a band edge of the {side} lead or too near one, "
@@ -281,43 +204,12 @@ def _require_solved(residual: Tensor, weight: Tensor, energies: Tensor, side: st
         )
 
 
-def _backwards(energies: Tensor, states: ScatteringStates, system: System) -> Tensor:
-    """χ_L = G† W_L, (Q, sites, block, p): the conjugate of what the left lead injects if H is conjugated."""
-    if not system.diagonal.is_complex():
-        return states.from_left.conj()
-    left, right = (
-        SelfEnergy(lead.shift.conj().resolve_conj(), lead.injection.conj().resolve_conj())
-        for lead in (states.left, states.right)
-    )
-    conjugated = [None if block is None else block.conj().resolve_conj() for block in system.blocks.values()]
-    waves = injected_waves(energies, System.of_blocks(conjugated), left, right)
-    return waves[..., : left.injection.shape[-1]].conj()
-
-
-def _outer(one: Tensor, other: Tensor) -> Tensor:
-    """Σ over energies and columns of one other†, (sites, block, block), of waves (Q, sites, block, p)."""
-    one, other = (waves.permute(1, 2, 0, 3).flatten(2) for waves in (one, other))
-    return one @ other.mH
-
-
-def _overlapped(system: System, waves: Tensor) -> Tensor:
-    """S times waves (Q, sites, block, p)."""
-    if system.overlap is None:
-        return waves
-    found = system.overlap.to(waves.dtype) @ waves
-    if system.overlap_upper is not None:
-        beside = system.overlap_upper.to(waves.dtype)
-        found[:, :-1] += beside @ waves[:, 1:]
-        found[:, 1:] += beside.mH @ waves[:, :-1]
-    return found
-
-
 def _overlap_of(lead: Lead) -> Tensor:
     unit = torch.eye(len(lead.onsite), dtype=lead.onsite.dtype, device=lead.onsite.device)
     return unit if lead.overlap is None else lead.overlap
 
 
-def _hermitian(gradient: Tensor) -> Tensor:
+def hermitian(gradient: Tensor) -> Tensor:
     """Gradient within Hermitian matrices."""
     return (gradient + gradient.mH) / 2
 
