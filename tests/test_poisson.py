@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse as sparse
+import torch
 
 from mlnegf.nanosheet.device import Device
-from mlnegf.nanosheet.poisson import Poisson, laplacian
+from mlnegf.nanosheet.geometry import Region
+from mlnegf.nanosheet.poisson import Poisson, laplacian, outflow
 from mlnegf.units import CHARGE_OVER_EPSILON0
 
 
@@ -89,3 +91,15 @@ def test_the_nonlinear_solve_says_when_it_does_not_settle() -> None:
             np.zeros(poisson.donors.shape),
             largest=2,
         )
+
+
+@pytest.mark.parametrize("section", ["rectangle", "T"])
+def test_what_is_differentiated_by_permittivity_is_the_equation_itself(section: str) -> None:
+    patched = Device(
+        spacing=(0.5, 0.5, 0.5), cross_section=section, regions=(Region("hafnium dioxide", x=(5.0, 9.0), z=(1.0, 3.0)),)
+    )
+    grid, poisson = patched.grid, Poisson.of(patched)
+    potential = np.random.default_rng(0).standard_normal(poisson.donors.shape)
+    flux = outflow(grid, torch.from_numpy(grid.unfold(potential)), 0.3)(torch.tensor(grid.permittivity))
+    exact = poisson.residual(potential, poisson.donors, 0.3)
+    assert np.allclose(grid.fold(flux.numpy()) * grid.images, exact, rtol=0, atol=1e-12 * abs(exact).max())

@@ -71,7 +71,10 @@ def laplacian(device: Device, slices: slice = slice(None)) -> tuple[sparse.csr_a
 
 
 def outflow(grid: Grid, potential: Tensor, gate: float) -> Callable[[Tensor], Tensor]:
-    """Return L φ − b V_gate on all cells (nx, ny, nz), V nm, as a function of the permittivity: in torch."""
+    """Return L φ − b V_gate on all cells (nx, ny, nz), V nm, as a function of the permittivity.
+
+    It is `laplacian` once more, in PyTorch: a sparse matrix has no gradient by what it was made of.
+    """
     sizes = [torch.from_numpy(np.array(size)) for size in (np.full(len(grid.x), grid.dx), grid.dy, grid.dz)]
     gated = torch.from_numpy(grid.gated).to(potential.dtype)[:, None, None]
     volume = sizes[0][:, None, None] * sizes[1][:, None] * sizes[2]
@@ -82,10 +85,8 @@ def outflow(grid: Grid, potential: Tensor, gate: float) -> Callable[[Tensor], Te
             shape, cells = [-1 if place == axis else 1 for place in range(3)], len(size)
             thickness = size.reshape(shape)
             face, half = volume / thickness, thickness / 2 / permittivity
-            pairs = [
-                (field.narrow(axis, 0, cells - 1), field.narrow(axis, 1, cells - 1)) for field in (half, potential)
-            ]
-            flux = face.narrow(axis, 0, cells - 1) / sum(pairs[0]) * (pairs[1][0] - pairs[1][1])
+            near, far = ([field.narrow(axis, side, cells - 1) for field in (half, potential)] for side in (0, 1))
+            flux = face.narrow(axis, 0, cells - 1) / (near[0] + far[0]) * (near[1] - far[1])
             closed = torch.zeros_like(face.narrow(axis, 0, 1))
             total = total + torch.cat([flux, closed], axis) - torch.cat([closed, flux], axis)
             if axis:  # the gate lies on both outer faces
