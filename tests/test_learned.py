@@ -184,6 +184,15 @@ def test_an_untrained_network_corrects_nothing(inside: Device) -> None:
     assert not field.any()
 
 
+def test_lessons_come_in_the_order_of_their_cases(found: list[Case]) -> None:
+    known = [case for case in found if case.converged]
+    mixed = [known[place] for place in np.random.default_rng(0).permutation(len(known))]
+    for case, lesson in zip(mixed, lessons(mixed), strict=True):
+        assert lesson.device == case.device
+        (alone,) = lessons([case])
+        assert torch.equal(lesson.answer, alone.answer)
+
+
 def test_training_makes_the_error_small(found: list[Case]) -> None:
     some = lessons([case for case in found if case.converged])
     guess = voters([train(some, some, Settings(epochs=60), progress=False).model], some, some, command="the tests")

@@ -38,21 +38,21 @@ class Lesson:
 
 
 def lessons(cases: Iterable[Case]) -> list[Lesson]:
-    """Read cases, device by device: the order of the first case of each is kept."""
-    found = []
-    by_file: dict[object, list[Case]] = {}
-    for case in cases:
-        by_file.setdefault(case.path, []).append(case)
+    """Read cases, each file once, and return a lesson for each in the order of the cases."""
+    found: dict[int, Lesson] = {}
+    by_file: dict[object, list[tuple[int, Case]]] = {}
+    for place, case in enumerate(cases):
+        by_file.setdefault(case.path, []).append((place, case))
     for own in by_file.values():
-        device, shape = own[0].device, Shape.of(own[0].device)
-        first, last = read_potentials(own[0])
-        for case in own:
+        device, shape = own[0][1].device, Shape.of(own[0][1].device)
+        first, last = read_potentials(own[0][1])
+        for place, case in own:
             start, end = (_silicon(device, field[case.index]) for field in (first, last))
             gate, drain = (device.polarity_sign * voltage for voltage in (case.gate, case.drain))
             described = shape.at(device.gate_potential(gate), drain, start)
             weights = torch.from_numpy(shape.weights).float()
-            found.append(Lesson(device, described, torch.from_numpy(end - start).float(), weights))
-    return found
+            found[place] = Lesson(device, described, torch.from_numpy(end - start).float(), weights)
+    return [found[place] for place in sorted(found)]
 
 
 def _silicon(device: Device, potential: Floats) -> Floats:
