@@ -1,4 +1,4 @@
-"""The command line: solve, sweep, generate, train, benchmark.
+"""The command line: solve, sweep, generate, wires, train, benchmark.
 
 Each command loads what it needs when it runs, so that help comes at once.
 """
@@ -223,6 +223,19 @@ def generate(design: str, output: str, **who: Any) -> None:
     from mlnegf.warmstart.generation import generate
 
     generate(Design.read(design), output, _command(), **who)
+
+
+@main.command()
+@click.option("--kind", type=click.Choice(["compact", "full"]), default="compact", help="short wires, or long ones")
+@click.option("--count", type=click.IntRange(1), help="pulls; 57 compact ones and 120 full ones unless given")
+@click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
+@options.of_workers
+def wires(kind: str, count: int | None, output: str, **who: Any) -> None:
+    """Pull potassium wires until they break, and work out the conductance of every snapshot, a file each."""
+    from mlnegf.atomistic import pulls
+
+    chosen = pulls.compact if kind == "compact" else pulls.full
+    pulls.generate(chosen() if count is None else chosen(count), output, _command(), **who)
 
 
 @main.command()

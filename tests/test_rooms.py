@@ -19,13 +19,13 @@ MAY_IMPORT = {
     "nanosheet": BASE | {"transport"},
     "scf": BASE | {"runs", "transport", "nanosheet"},
     "warmstart": BASE | {"learning", "nanosheet", "runs", "scf"},
-    "atomistic": BASE | {"transport", "learning"},
+    "atomistic": BASE | {"transport", "learning", "runs"},
     "crystal": BASE | {"learning"},
     "plots": BASE | {"learning", "nanosheet", "scf", "warmstart", "widgets"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
     "_options": BASE | {"learning", "nanosheet", "scf", "warmstart"},
-    "__main__": BASE | {"_options", "learning", "nanosheet", "runs", "scf", "warmstart", "plots"},
+    "__main__": BASE | {"_options", "atomistic", "learning", "nanosheet", "runs", "scf", "warmstart", "plots"},
 }
 
 

@@ -1,8 +1,8 @@
 """Electrons between two half-infinite leads: any block-tridiagonal Hamiltonian, or chains of one orbital a site.
 
-Names: `transmission`, `density_of_states`, `carriers`, `scattering_states`, `green_blocks`, `System`, `Lead`,
-`self_energy`, `surface_green_function`, `cubic_lattice`, `filled_states`, `Contacts`, for chains those of `chains`.
-Imports `units` and `_common` alone; knows no device.
+Names: `transmission`, `transmissions`, `density_of_states`, `carriers`, `scattering_states`, `green_blocks`, `System`,
+`Lead`, `self_energy`, `surface_green_function`, `cubic_lattice`, `filled_states`, `Contacts`,
+for chains those of `chains`. Imports `units` and `_common` alone; knows no device.
 """
 
 from mlnegf.transport.blocks import System
@@ -12,6 +12,7 @@ from mlnegf.transport.elimination import green_blocks
 from mlnegf.transport.lattice import cubic_lattice
 from mlnegf.transport.lead_adjoint import surface_green_function
 from mlnegf.transport.leads import Lead, self_energy
+from mlnegf.transport.many import transmissions
 from mlnegf.transport.scattering import (
     ScatteringStates,
     carriers,
@@ -37,4 +38,5 @@ __all__ = [
     "self_energy",
     "surface_green_function",
     "transmission",
+    "transmissions",
 ]

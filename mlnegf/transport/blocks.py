@@ -41,7 +41,8 @@ class System:
     def __post_init__(self) -> None:
         for name in ("diagonal", "upper"):
             blocks = getattr(self, name)
-            good = is_dense(blocks) and blocks.ndim == 3
+            # Four inside this room: another Hamiltonian for each energy, see `many`.
+            good = is_dense(blocks) and blocks.ndim in (3, 4)
             require(good, name, blocks, "a tensor of three dimensions; System.of makes it of any array", "System")
         for side, lead in (("left", self.left), ("right", self.right)):
             require(isinstance(lead, Lead), side, lead, "a Lead; System.of makes it of a pair of blocks", "System")
@@ -141,7 +142,8 @@ class System:
 
 def require_system(system: System, caller: str) -> System:
     """Return what is a system, refuse what is none, or what asks for gradients that are not worked out."""
-    require(isinstance(system, System), "system", system, "a System, such as System.of makes it", caller)
+    good = isinstance(system, System) and system.diagonal.ndim == 3
+    require(good, "system", system, "a System, such as System.of makes it", caller)
     for name, block in system.blocks.items():
         if block is not None:
             untracked(name, block, caller)

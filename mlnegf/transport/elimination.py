@@ -30,7 +30,8 @@ class Elimination:
         self.system, self.energy, self.ends = system, energy, (left, right)
         # Couplings along one orbital each, as on a cubic lattice, are multiplied as vectors.
         along = system.upper.diagonal(dim1=-2, dim2=-1)
-        plain = system.overlap_upper is None and bool((torch.diag_embed(along) == system.upper).all())
+        alone = system.overlap_upper is None and system.upper.ndim == 3
+        plain = alone and bool((torch.diag_embed(along) == system.upper).all())
         self.along = along if plain else None
         self.inverses: list[Tensor] = []
         inverse = energy
@@ -49,7 +50,8 @@ class Elimination:
     def _diagonal(self, n: int) -> Tensor:
         system = self.system
         if system.overlap is None:
-            matrix = (-system.diagonal[n]).to(self.energy.dtype).repeat(len(self.energy), 1, 1)
+            block = system.diagonal.shape[-1]
+            matrix = (-system.diagonal[n]).to(self.energy.dtype).expand(len(self.energy), block, block).clone()
             matrix.diagonal(dim1=-2, dim2=-1).add_(self.energy[..., 0])
         else:
             matrix = self.energy * system.overlap[n] - system.diagonal[n]

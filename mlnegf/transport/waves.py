@@ -44,23 +44,23 @@ def injected_waves(energies: Tensor, system: System, left: SelfEnergy, right: Se
 
     The system in its own unit.
     """
-    source = _sources(len(system.diagonal), left, right)
+    source = sources(len(system.diagonal), left, right)
     if source.shape[-1] == 0:
         return source.to(torch.complex128)
     if system.diagonal.is_complex():
         found, doubtful = source.clone(), torch.ones_like(energies, dtype=torch.bool)
     else:
-        found, doubtful = _by_reaction_matrix(energies, system, left, right, source)
+        found, doubtful = by_reaction_matrix(energies, system, left, right, source)
     chosen = torch.nonzero(doubtful)[:, 0]
     if len(chosen):
         found[chosen] = _in_complex_numbers(energies[chosen], system, left.select(chosen), right.select(chosen))
     return found
 
 
-def _by_reaction_matrix(
+def by_reaction_matrix(
     energies: Tensor, system: System, left: SelfEnergy, right: SelfEnergy, source: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Solve in real numbers, and tell where that is in doubt."""
+    """Solve in real numbers, and tell where that is in doubt, (Q,)."""
     matrix = Elimination(energies, system, left.shift, right.shift)
     real, residual = matrix.solve(source)
     reaction = torch.cat([left.injection.mT @ real[:, 0], right.injection.mT @ real[:, -1]], -2)
@@ -76,7 +76,7 @@ def _is_doubtful(matrix: Elimination, residual: Tensor) -> Tensor:
 
 
 def _in_complex_numbers(energies: Tensor, system: System, left: SelfEnergy, right: SelfEnergy) -> Tensor:
-    source = _sources(len(system.diagonal), left, right)
+    source = sources(len(system.diagonal), left, right)
     matrix = Elimination(energies.to(torch.complex128), system, left.matrix, right.matrix)
     found, residual = matrix.solve(source)
     chosen = torch.nonzero(_is_doubtful(matrix, residual))[:, 0]
@@ -132,7 +132,7 @@ def _banded(energy: float, system: System, left: SelfEnergy, right: SelfEnergy) 
             put(n + 1, n, -link.mH)
     put(0, 0, -left.matrix[0])
     put(sites - 1, sites - 1, -right.matrix[0])
-    source = _sources(sites, left, right)[0].reshape(sites * block, -1).to(torch.complex128).cpu().numpy()
+    source = sources(sites, left, right)[0].reshape(sites * block, -1).to(torch.complex128).cpu().numpy()
     try:
         solution = solve_banded((width, width), band, source, check_finite=False)
     except np.linalg.LinAlgError:
@@ -140,8 +140,8 @@ def _banded(energy: float, system: System, left: SelfEnergy, right: SelfEnergy) 
     return torch.from_numpy(np.asarray(solution)).reshape(sites, block, -1)
 
 
-def _sources(sites: int, left: SelfEnergy, right: SelfEnergy) -> Tensor:
-    """Columns of [W_L W_R], (Q, sites, block, p)."""
+def sources(sites: int, left: SelfEnergy, right: SelfEnergy) -> Tensor:
+    """Return the columns of [W_L W_R], (Q, sites, block, p)."""
     energies, block, split = left.injection.shape
     columns = split + right.injection.shape[-1]
     source = torch.zeros(energies, sites, block, columns, dtype=left.injection.dtype, device=left.injection.device)

@@ -1,0 +1,252 @@
+"""Wires cut from a crystal, and how they are pulled apart.
+
+A wire lies along x, the [100] axis of a bcc crystal, and starts and ends with one cell of the crystal, two atomic
+planes, that is held rigid: source and drain continue it as perfect wires. A pull moves the last cell away from the
+first at a constant speed while Langevin's dynamics keep the temperature, until no bond joins the two.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+
+from mlnegf._common import Bools, Floats, Ints, hold, is_count, is_positive, require
+from mlnegf.atomistic.kernels import FORCE, advance
+from mlnegf.atomistic.potential import POTASSIUM, FinnisSinclair
+from mlnegf.units import BOLTZMANN
+
+_require = partial(require, caller="Pull")
+
+BOND: Final = 1.21
+"""Longest bond, lattice constants: half way between the second and the third shell of neighbours."""
+SKIN: Final = 1.0
+"""How much farther than they reach pairs are listed, Å."""
+METRE_PER_SECOND: Final = 1e-5
+"""In Å/fs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wire:
+    """Atoms between two rigid cells.
+
+    Attributes
+    ----------
+    positions : ndarray, (atoms, 3)
+        Å, ordered along x: the first `held` atoms are the left cell, the last `held` the right one.
+    held : int
+        Atoms of one cell.
+    lattice_constant : float
+        Å; also the length of a cell.
+    """
+
+    positions: Floats
+    held: int
+    lattice_constant: float
+
+    @property
+    def length(self) -> float:
+        """From the first plane to the last, Å."""
+        return float(self.positions[-1, 0] - self.positions[0, 0])
+
+    @property
+    def is_held(self) -> Bools:
+        """Which atoms are rigid, (atoms,)."""
+        return _ends(len(self.positions), self.held)
+
+    @staticmethod
+    def of_crystal(length: float, diameter: float, lattice_constant: float = POTASSIUM.lattice_constant) -> "Wire":
+        """Cut a cylinder around an atom from a bcc crystal.
+
+        Parameters
+        ----------
+        length, diameter : float
+            Å; the wire is the longest of whole cells, two planes each, that is not longer by more than half a cell.
+        lattice_constant : float
+            Å.
+
+        Raises
+        ------
+        ValueError
+            If there is no room for two rigid cells and one that moves.
+        """
+        for name, value in (("length", length), ("diameter", diameter), ("lattice_constant", lattice_constant)):
+            require(is_positive(value), name, value, "a positive number of Å", "Wire")
+        cells = round(length / lattice_constant)
+        words = f"three cells of {lattice_constant:g} Å or more"
+        require(cells >= 3, "length", length, words, "Wire")
+        most = int(diameter / lattice_constant) + 1
+        planes = []
+        for centre in (0.0, 0.5):
+            steps = np.arange(-most, most + 1) + centre
+            places = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+            inside = places[np.hypot(*places.T) * lattice_constant <= diameter / 2]
+            planes.append(np.column_stack([np.full(len(inside), centre), inside]))
+        cell = np.concatenate(planes) * lattice_constant
+        along = np.arange(cells)[:, None, None] * np.array([lattice_constant, 0.0, 0.0])
+        return Wire((along + cell).reshape(-1, 3), len(cell), lattice_constant)
+
+
+def _ends(atoms: int, held: int) -> Bools:
+    index = np.arange(atoms)
+    return np.asarray((index < held) | (index >= atoms - held))
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How a wire is pulled.
+
+    Parameters
+    ----------
+    length, diameter : float
+        Of the wire at the start, Å; see `Wire.of_crystal`.
+    speed : float
+        At which the ends part, m/s.
+    temperature : float
+        K.
+    seed : int
+        Of velocities and noise.
+    every : float
+        Stretch from one snapshot to the next, Å.
+    longest : float
+        Where a pull ends at the latest, Å.
+    step : float
+        fs.
+    friction : float
+        1/ps.
+    rest : float
+        Time before the pull, ps.
+    potential : FinnisSinclair
+    """
+
+    length: float = 35.0
+    diameter: float = 17.5
+    speed: float = 10.0
+    temperature: float = 4.5
+    seed: int = 0
+    every: float = 0.125
+    longest: float = 250.0
+    step: float = 5.0
+    friction: float = 0.5
+    rest: float = 5.0
+    potential: FinnisSinclair = POTASSIUM
+
+    def __post_init__(self) -> None:
+        numbers = ("length", "diameter", "speed", "every", "longest", "step")
+        for name in numbers:
+            value = getattr(self, name)
+            _require(is_positive(value), name, value, "a positive number")
+        for name in ("temperature", "friction", "rest"):
+            value = getattr(self, name)
+            _require(value == 0 or is_positive(value), name, value, "a number, zero or more")
+        _require(is_count(self.seed, 0), "seed", self.seed, "a whole number, zero or more")
+        hold(self, float, *numbers, "temperature", "friction", "rest")
+        hold(self, int, "seed")
+        _require(isinstance(self.potential, FinnisSinclair), "potential", self.potential, "a FinnisSinclair")
+        each = self.steps_between
+        _require(each >= 1, "every", self.every, f"{self.speed * METRE_PER_SECOND * self.step:.2g} Å or more")
+
+    @property
+    def steps_between(self) -> int:
+        """Steps of time from one snapshot to the next."""
+        return round(self.every / (self.speed * METRE_PER_SECOND * self.step))
+
+    def wire(self) -> Wire:
+        """Return the wire at the start."""
+        return Wire.of_crystal(self.length, self.diameter, self.potential.lattice_constant)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A wire while it is pulled.
+
+    Attributes
+    ----------
+    wire : Wire
+    time : float
+        Since the pull began, ps.
+    temperature : float
+        Of the atoms that move, K.
+    energy : float
+        Potential, eV.
+    is_whole : bool
+        Whether bonds join both ends.
+    """
+
+    wire: Wire
+    time: float
+    temperature: float
+    energy: float
+    is_whole: bool
+
+
+def pulled(pull: Pull) -> Iterator[Snapshot]:
+    """Pull a wire, and yield it as it stretches; the last snapshot is the first broken one.
+
+    The same pull gives the same snapshots.
+    """
+    _require(isinstance(pull, Pull), "pull", pull, "a Pull, such as Pull(speed=10.0)")
+    wire, metal, rng = pull.wire(), pull.potential, np.random.default_rng(pull.seed)
+    positions, is_held = wire.positions.copy(), wire.is_held
+    # k/m in Å²/fs²/K.
+    spread = np.sqrt(BOLTZMANN * pull.temperature * FORCE / metal.mass)
+    memory = float(np.exp(-1e-3 * pull.friction * pull.step))
+    fixed = (pull.step, memory, spread * np.sqrt(1 - memory**2), FORCE / metal.mass, metal.cutoff, SKIN)
+    velocities = spread * rng.standard_normal(positions.shape)
+    velocities[is_held] = 0.0
+
+    def move(steps: int) -> float:
+        noise = rng.standard_normal((steps, *positions.shape))
+        return float(advance(positions, velocities, is_held, noise, *fixed, *metal.coefficients))
+
+    rest = round(1e3 * pull.rest / pull.step)
+    energy = move(rest)
+    velocities[len(positions) - wire.held :, 0] = pull.speed * METRE_PER_SECOND
+    time = 0.0
+    while True:
+        moving = velocities[~is_held]
+        kinetic = float((moving**2).sum() / max(moving.size, 1)) * metal.mass / (FORCE * BOLTZMANN)
+        now = Wire(positions.copy(), wire.held, wire.lattice_constant)
+        whole = is_whole(now)
+        yield Snapshot(now, time, kinetic, energy, whole)
+        if not whole or now.length + pull.every > pull.longest:
+            return
+        energy = move(pull.steps_between)
+        time += 1e-3 * pull.step * pull.steps_between
+
+
+def bonds(positions: Floats, longest: float) -> Bools:
+    """Return which atoms are bonded, (..., atoms, atoms), for positions (..., atoms, 3) and the `longest` bond, Å."""
+    away = positions[..., :, None, :] - positions[..., None, :, :]
+    return np.asarray((away**2).sum(-1) < longest**2)
+
+
+def is_whole(wire: Wire) -> bool:
+    """Say whether bonds join both rigid cells of a wire."""
+    _, label = connected_components(bonds(wire.positions, BOND * wire.lattice_constant), directed=False)
+    return bool(label[0] == label[-1])
+
+
+def narrowest(positions: Floats, held: int, width: float) -> tuple[Ints, Floats]:
+    """Count atoms in slabs along x, and say where the fewest are.
+
+    Parameters
+    ----------
+    positions : ndarray, (atoms, 3)
+        Å, the first and last `held` atoms rigid.
+    width : float
+        Of a slab, Å.
+
+    Returns
+    -------
+    counts : ndarray, (slabs,)
+        Atoms of each slab, slabs one after the other from the first plane on.
+    edges : ndarray, (slabs + 1,)
+        Å.
+    """
+    x = positions[:, 0]
+    slabs = max(1, round(float(x[-1] - x[0]) / width))
+    counts, edges = np.histogram(x, bins=slabs, range=(float(x[0]) - 1e-9, float(x[-1]) + 1e-9))
+    return counts, edges
