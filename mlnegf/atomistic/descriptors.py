@@ -23,6 +23,8 @@ _require = partial(require, caller="Soap")
 
 Singles = NDArray[np.float32]
 
+LEAST: Final = 0.02
+"""Of the largest spread, that which the fainter ones are measured by."""
 CLOSEST: Final = 5.328
 """Lattice constant, Å, of which a part is the least that two atoms may be apart."""
 
@@ -143,21 +145,22 @@ class _Atoms(SystemBase):  # type: ignore[misc, unused-ignore]
 class Projection:
     """The directions in which surroundings differ, in the order of how much.
 
-    Features are not brought to equal spreads: hundreds of the 1,530 hold nothing but rounding.
+    The 1,530 features are not brought to equal spreads: hundreds hold nothing but rounding. Directions are, down to
+    `LEAST` of the first one's: what is fainter stays faint.
 
     Attributes
     ----------
     mean : ndarray, (size,)
     directions : ndarray, (size, kept)
-    scale : float
-        Spread of the first direction, by which all are divided.
+    scale : ndarray, (kept,)
+        By which each is divided.
     left_out : float
         Share of the spread's square that is not kept.
     """
 
     mean: Floats
     directions: Floats
-    scale: float
+    scale: Floats
     left_out: float
 
     @staticmethod
@@ -176,7 +179,8 @@ class Projection:
         values, vectors = np.linalg.eigh(square / count - np.outer(mean, mean))
         chosen = slice(None, -kept - 1, -1)
         lost = float(values[:-kept].clip(0).sum() / values.clip(0).sum())
-        return Projection(mean, vectors[:, chosen], float(np.sqrt(values[-1])), lost)
+        spread = np.sqrt(values[chosen].clip(0))
+        return Projection(mean, vectors[:, chosen], np.maximum(spread, LEAST * spread[0]), lost)
 
     def __call__(self, features: Floats) -> Singles:
         """Project features (..., size) to (..., kept)."""

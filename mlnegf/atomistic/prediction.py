@@ -107,5 +107,5 @@ class Predictor:
         features = torch.from_numpy(self.projection(self.soap(positions)).astype(np.float64)).requires_grad_()
         said = torch.stack([copy.deepcopy(model).double()(features[None])[0] for model in self.models]).mean()
         (slope,) = torch.autograd.grad(said, features)
-        by_soap = slope.numpy() @ self.projection.directions.T / self.projection.scale
+        by_soap = (slope.numpy() / self.projection.scale) @ self.projection.directions.T
         return self.soap.pull(positions, by_soap)

@@ -1,0 +1,208 @@
+"""Conductance of potassium wires: learned from short ones, predicted for long ones, checked by NEGF one by one.
+
+    mlnegf wires --kind compact --output data/wires/compact && mlnegf wires --kind full --output data/wires/full
+    python benchmarks/wires.py --data data/wires --output book/results/wires.json
+
+Compact wires are split at random, as was published, and by pull: snapshots of one pull resemble each other. Every model
+sees the same wires. "Local" networks read the surroundings of each atom; the others one row of numbers of each wire.
+What takes long, the descriptors, is kept beside the data.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from scipy.optimize import isotonic_regression
+from shared import Record, arguments
+
+from mlnegf._common import Floats
+from mlnegf.atomistic.descriptors import Projection, Singles, Soap
+from mlnegf.atomistic.prediction import Scores, batches, predicted, train
+from mlnegf.atomistic.pulls import Trajectory, read_all
+from mlnegf.atomistic.rivals import coulomb_eigenvalues, narrowest_section, thin_lengths
+from mlnegf.learning.networks.pooled import PooledNetwork
+from mlnegf.learning.training import Settings
+
+KEPT: Final = 128
+MOST_ATOMS: Final = 504
+"""Of a full wire: Coulomb matrices are filled up to them."""
+LOCAL: Final = {"local, max": "max", "local, attention": "attention", "local, mean": "mean", "local, sum": "sum"}
+ONE_SEED: Final = ("local, mean", "local, sum")
+GLOBAL: Final = ("average SOAP", "Coulomb matrix", "profile")
+BINS: Final = np.arange(0.0, 12.01, 0.25)
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Read arrays from a file, or make and write them."""
+    if not path.exists():
+        made = make()
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **made)
+        os.replace(partial, path)
+    with np.load(path) as found:
+        return dict(found)
+
+
+def projection_of(soap: Soap, compact: Sequence[Trajectory]) -> Projection:
+    """Take the directions from every twentieth snapshot of the compact wires; no conductance enters."""
+    some = (soap(positions) for wire in compact for positions in wire.positions[::20])
+    return Projection.of(some, KEPT)
+
+
+def described(soap: Soap, projection: Projection, wire: Trajectory, stride: int) -> dict[str, Any]:
+    """Describe every `stride`-th snapshot in every way, and note how long each took."""
+    positions = wire.positions[::stride]
+    began = time.perf_counter()
+    local = np.array([projection(soap(structure)) for structure in positions])
+    seconds = time.perf_counter() - began
+    made = {
+        "local": local,
+        "average SOAP": local.mean(1),
+        "profile": np.array([thin_lengths(structure) for structure in positions]),
+        "narrowest": np.array([narrowest_section(structure) for structure in positions]),
+        "Coulomb matrix": np.array([coulomb_eigenvalues(structure, MOST_ATOMS) for structure in positions]),
+    }
+    return {**made, "conductance": wire.conductance[::stride], "seconds": seconds / len(positions)}
+
+
+def splits(pull: Floats) -> dict[str, list[Any]]:
+    """Deal wires out for training, validation and test: 72, 8 and 20 in 100, at random or whole pulls."""
+    rng = np.random.default_rng(0)
+    order, count = rng.permutation(len(pull)), len(pull)
+    at_random = np.split(order, [round(0.72 * count), round(0.8 * count)])
+    pulls = rng.permutation(np.unique(pull))
+    lots = np.split(pulls, [round(0.72 * len(pulls)), round(0.8 * len(pulls))])
+    return {"random": at_random, "pull": [np.flatnonzero(np.isin(pull, lot)) for lot in lots]}
+
+
+class Standard:
+    """Rows of numbers brought to mean zero and spread one; what never differs stays out."""
+
+    def __init__(self, rows: Floats) -> None:
+        self.mean, spread = rows.mean(0), rows.std(0)
+        self.scale = np.where(spread > 1e-6 * max(float(spread.max()), 1e-30), spread, np.inf)
+
+    def __call__(self, rows: Floats) -> Singles:
+        """Return them, (wires, 1, numbers): a structure of one atom."""
+        return np.asarray((rows - self.mean) / self.scale, dtype=np.float32)[:, None]
+
+
+Model = Callable[[dict[str, Any]], Floats]
+
+
+def taught(
+    name: str, seed: int, data: dict[str, Any], parts: Sequence[Any], epochs: int, weights: Path
+) -> tuple[Model, dict[str, Any]]:
+    """Teach one model, or read it: from a description of wires to their conductance."""
+    training, validation, _ = (np.sort(part) for part in parts)
+    values = data["conductance"]
+    if name == "narrowest":
+        order = training[np.argsort(data["narrowest"][training], kind="stable")]
+        x, y = data["narrowest"][order], isotonic_regression(values[order]).x
+        return lambda some: np.interp(some["narrowest"], x, y), {}
+    if name in LOCAL:
+        read, pooling, width, count = (lambda some: some["local"]), LOCAL[name], 96, epochs
+    else:
+        standard = Standard(data[name][training])
+        read, pooling, width, count = (lambda some: standard(some[name])), "mean", 128, 4 * epochs
+    began, about = time.perf_counter(), {}
+    if weights.exists():
+        saved = torch.load(weights, weights_only=True)
+        model = PooledNetwork(**saved["config"])
+        model.load_state_dict(saved["weights"])
+        about = {"seconds": saved["seconds"]}
+    else:
+        features = read(data)
+        lots = (batches(features[part], values[part], seed=seed) for part in (training, validation))
+        settings = Settings(epochs=count, learning_rate=2e-3, seed=seed)
+        found = train(*lots, settings, pooling, width, progress=False)
+        model, seconds = found.model, round(time.perf_counter() - began, 1)
+        torch.save({"config": model.config, "weights": model.state_dict(), "seconds": seconds}, weights)
+        about = {"seconds": seconds}
+    return lambda some: predicted(model, read(some)), about
+
+
+def models(seeds: int) -> Iterator[tuple[str, int]]:
+    """Yield every model and seed."""
+    for name in LOCAL:
+        yield from ((name, seed) for seed in range(1 if name in ONE_SEED else seeds))
+    for name in GLOBAL:
+        yield from ((name, seed) for seed in range(seeds))
+    yield "narrowest", 0
+
+
+def main() -> None:
+    """Run, or go on."""
+    given = arguments(__doc__, epochs=20, seeds=3, stride=10, wires=120)
+    folder, soap = given.data, Soap()
+    described_at = folder / "described"
+    described_at.mkdir(exist_ok=True)
+    compact = list(read_all(folder / "compact"))
+    stored = kept(
+        folder / "projection.npz",
+        lambda: vars(projection_of(soap, compact)),
+    )
+    projection = Projection(stored["mean"], stored["directions"], stored["scale"], float(stored["left_out"]))
+    names = [f"{n:04d}" for n in range(len(compact))]
+    each = [
+        kept(described_at / f"compact-{name}.npz", lambda wire=wire: described(soap, projection, wire, 1))
+        for name, wire in zip(names, compact, strict=True)
+    ]
+    columns = [name for name in each[0] if name != "seconds"]
+    data = {name: np.concatenate([one[name] for one in each]) for name in columns}
+    pull = np.repeat(np.arange(len(each)), [len(one["conductance"]) for one in each])
+    about = {"wires": len(pull), "pulls": len(each), "epochs": given.epochs, "stride": given.stride}
+    record = Record(given.output, sys.argv, {**about, "left_out": projection.left_out})
+    found: dict[str, Model] = {}
+    for kind, parts in splits(pull).items():
+        for name, seed in models(given.seeds):
+            path = folder / f"{kind}-{name.replace(', ', '-').replace(' ', '-')}-{seed}.pt"
+            model, cost = taught(name, seed, data, parts, given.epochs, path)
+            if kind == "random":
+                found[f"{name}/{seed}"] = model
+
+            def row(model: Model = model, test: Any = parts[2], cost: dict[str, Any] = cost) -> dict[str, Any]:
+                some = {column: data[column][test] for column in columns}
+                return {**Scores.of(model(some), some["conductance"])._asdict(), **cost, "tests": len(test)}
+
+            record.add({"kind": "compact", "split": kind, "model": name, "seed": seed}, row)
+    full = []
+    for number, wire in enumerate(read_all(folder / "full")):
+        if number == given.wires:
+            break
+        path = described_at / f"full-{number:04d}-{given.stride}.npz"
+        one = kept(path, lambda wire=wire: described(soap, projection, wire, given.stride))
+        said = {name: model(one) for name, model in found.items()}
+        full.append({**said, "true": one["conductance"], "length": wire.length[:: given.stride]})
+    true, length = (np.concatenate([one[name] for one in full]) for name in ("true", "length"))
+    for name in found:
+        values = np.concatenate([one[name] for one in full])
+        model, seed = name.split("/")
+        long = length > 138.0
+
+        def row(values: Floats = values, long: Any = long) -> dict[str, Any]:
+            counts, wanted = (np.histogram(some, BINS)[0] for some in (values, true))
+            scores = Scores.of(values, true)
+            beyond = Scores.of(values[long], true[long])
+            shares = float(1 - ((counts - wanted) ** 2).mean() / wanted.var())
+            return {
+                **scores._asdict(),
+                "long_r2": beyond.r2,
+                "long_mae": beyond.mae,
+                "histogram_r2": shares,
+                "histogram": counts.tolist(),
+                "true_histogram": wanted.tolist(),
+                "wires": len(values),
+                "longest": float(length.max()),
+            }
+
+        record.add({"kind": "full", "pulls": len(full), "model": model, "seed": int(seed)}, row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What a network is told of atoms, and what it learns from that: nothing that a rotation could change."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import special_ortho_group
+
+from mlnegf._common import Floats
+from mlnegf.atomistic.descriptors import Projection, Soap
+from mlnegf.atomistic.neural_potential import NeuralPotential, Structures, both_ways, errors
+from mlnegf.atomistic.neural_potential import train as train_potential
+from mlnegf.atomistic.potential import POTASSIUM
+from mlnegf.atomistic.prediction import Predictor, Scores, batches, predicted, train
+from mlnegf.atomistic.rivals import coulomb_eigenvalues, narrowest_section, sections, thin_lengths
+from mlnegf.atomistic.wires import Wire
+from mlnegf.learning.networks.deep_potential import DeepPotential
+from mlnegf.learning.networks.pooled import POOLINGS, PooledNetwork
+from mlnegf.learning.training import Settings
+
+
+def wire(seed: int = 0, spread: float = 0.25, length: float = 27.0) -> Floats:
+    found = Wire.of_crystal(length, 9.0).positions
+    return found + spread * np.random.default_rng(seed).standard_normal(found.shape)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000))
+def test_surroundings_know_no_rotation_no_place_and_no_order(seed: int) -> None:
+    soap, positions = Soap(), wire(seed)
+    found = soap(positions)
+    turn = special_ortho_group.rvs(3, random_state=seed)
+    size = abs(found).max()
+    np.testing.assert_allclose(soap(positions @ turn.T + [5.0, -3.0, 2.0]), found, atol=1e-12 * size)
+    np.testing.assert_allclose(soap(positions * [1.0, 1.0, -1.0]), found, atol=1e-12 * size)
+    order = np.random.default_rng(seed).permutation(len(positions))
+    np.testing.assert_allclose(soap(positions[order]), found[order], atol=1e-12 * size)
+
+
+def test_seventeen_radial_functions_and_ten_angular_ones_are_1530_numbers() -> None:
+    assert Soap().size == 1530
+    assert Soap()(wire()).shape == (25, 1530)
+
+
+def test_nothing_is_lost_with_half_of_the_power_spectrum() -> None:
+    """Scalar products between atoms are those of all n, n′."""
+    soap, positions = Soap(radial=4, angular=3), wire()
+    whole = soap._calculator.compute([soap._atoms(positions)], use_native_system=True).block(0).values
+    kept = soap(positions)
+    np.testing.assert_allclose(kept @ kept.T, whole @ whole.T, rtol=1e-12)
+
+
+def test_surroundings_end_at_the_cutoff() -> None:
+    soap, positions = Soap(cutoff=6.0), wire()
+    far = np.vstack([positions, positions[:1] + 100.0])
+    np.testing.assert_allclose(soap(far)[:-1], soap(positions), atol=1e-12)
+
+
+def test_the_slope_of_descriptors() -> None:
+    soap, positions = Soap(radial=5, angular=3), wire()
+    weights = np.random.default_rng(0).standard_normal((len(positions), soap.size))
+    slope = soap.pull(positions, weights)
+    for atom, axis in ((0, 0), (12, 1), (20, 2)):
+        sides = []
+        for step in (1e-4, -1e-4):
+            moved = positions.copy()
+            moved[atom, axis] += step
+            sides.append((weights * soap(moved)).sum())
+        assert (sides[0] - sides[1]) / 2e-4 == pytest.approx(slope[atom, axis], rel=1e-6)
+    np.testing.assert_allclose(slope.sum(0), 0.0, atol=1e-8 * abs(slope).max())
+
+
+def test_a_projection_keeps_what_differs() -> None:
+    rng = np.random.default_rng(0)
+    few = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 30)) + 7.0
+    projection = Projection.of(np.array_split(few, 9), kept=3)
+    assert projection.left_out < 1e-12
+    found = projection(few).astype(np.float64)
+    away, own = (np.linalg.norm(x[:, None] - x, axis=-1) for x in (few, found * projection.scale))
+    np.testing.assert_allclose(own, away, rtol=1e-4)
+    np.testing.assert_allclose(found.std(0), 1.0, rtol=1e-5)
+    # A direction that hardly differs stays faint.
+    faint = Projection.of([few + 1e-5 * rng.standard_normal(few.shape)], kept=5)
+    assert (faint(few).std(0)[3:] < 0.01).all()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_network_of_atoms_knows_no_order(pooling: str) -> None:
+    torch.manual_seed(0)
+    model, features = PooledNetwork(8, 16, pooling), torch.randn(3, 40, 8)
+    order = torch.randperm(40)
+    torch.testing.assert_close(model(features[:, order]), model(features), rtol=1e-5, atol=1e-6)
+    assert model(features).shape == (3,)
+    with pytest.raises(ValueError, match="pooling"):
+        PooledNetwork(8, 16, "least")
+
+
+def test_the_largest_forgets_how_many_there_are() -> None:
+    torch.manual_seed(0)
+    model, features = PooledNetwork(8, 16), torch.randn(1, 40, 8)
+    torch.testing.assert_close(model(torch.cat([features, features], 1)), model(features))
+
+
+def test_a_network_learns_what_the_narrowest_atom_says() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((600, 20, 4)).astype(np.float32)
+    answer = np.abs(features[..., 0]).max(1).astype(np.float64)
+    lots = batches(features, answer)
+    assert sum(len(lot.conductance) for lot in lots) == 600
+    trained = train(lots[:30], lots[30:], Settings(epochs=40, learning_rate=3e-3), width=32, progress=False)
+    scores = Scores.of(predicted(trained.model, features[-100:]), answer[-100:])
+    assert scores.r2 > 0.9
+    assert scores.mae < 0.2
+
+
+def test_how_conductance_follows_the_atoms() -> None:
+    torch.manual_seed(0)
+    soap, positions = Soap(), wire()
+    projection = Projection.of([soap(positions), soap(wire(1))], 16)
+    guess = Predictor(soap, projection, [PooledNetwork(16, 16, pooling) for pooling in ("max", "attention")])
+    value, spread = guess(positions)
+    assert spread > 0
+
+    def exactly(moved: Floats) -> float:
+        told = torch.from_numpy((soap(moved) - projection.mean) @ projection.directions / projection.scale)
+        votes = [PooledNetwork(**model.config).double() for model in guess.models]
+        for vote, model in zip(votes, guess.models, strict=True):
+            vote.load_state_dict(model.state_dict())
+        return float(np.mean([vote(told[None]).item() for vote in votes]))
+
+    assert value == pytest.approx(exactly(positions), abs=1e-5)
+    slope = guess.gradient(positions)
+    for atom, axis in ((0, 0), (10, 1), (20, 2)):
+        sides = []
+        for step in (1e-4, -1e-4):
+            moved = positions.copy()
+            moved[atom, axis] += step
+            sides.append(exactly(moved))
+        assert (sides[0] - sides[1]) / 2e-4 == pytest.approx(slope[atom, axis], rel=1e-5, abs=1e-10)
+
+
+def test_coulomb_eigenvalues_know_no_order_and_hold_the_trace() -> None:
+    positions = wire()
+    found = coulomb_eigenvalues(positions, 40)
+    order = np.random.default_rng(0).permutation(len(positions))
+    np.testing.assert_allclose(coulomb_eigenvalues(positions[order], 40), found, rtol=1e-10, atol=1e-8)
+    assert found.sum() == pytest.approx(len(positions) * 0.5 * 19**2.4)
+    assert not found[len(positions) :].any()
+    with pytest.raises(ValueError, match="size"):
+        coulomb_eigenvalues(positions, 20)
+
+
+def test_sections_of_a_perfect_wire() -> None:
+    perfect = Wire.of_crystal(60.0, 17.5)
+    area = 21 * POTASSIUM.lattice_constant**2 / 2
+    middle = sections(perfect.positions)[10:-10]
+    np.testing.assert_allclose(middle, area, rtol=0.03)
+    assert narrowest_section(perfect.positions) <= middle.min()
+    lengths = thin_lengths(perfect.positions)
+    assert (np.diff(lengths) >= 0).all()
+
+
+def lots(count: int, seed: int) -> list[Structures]:
+    return [Structures.of([wire(seed + n), wire(seed + n + 500, 0.4)], POTASSIUM, 7.5) for n in range(count)]
+
+
+def test_a_learned_potential_knows_no_rotation_and_its_forces_are_slopes() -> None:
+    torch.manual_seed(0)
+    potential, positions = NeuralPotential.of(DeepPotential(), POTASSIUM), wire()
+    energies, forces = potential(positions)
+    turn = special_ortho_group.rvs(3, random_state=1)
+    again = potential(positions @ turn.T + 1.0)
+    np.testing.assert_allclose(again.energies, energies, atol=1e-10)
+    np.testing.assert_allclose(again.forces, forces @ turn.T, atol=1e-10)
+    np.testing.assert_allclose(forces.sum(0), 0.0, atol=1e-10)
+    for atom, axis in ((0, 0), (12, 1)):
+        sides = []
+        for step in (1e-4, -1e-4):
+            moved = positions.copy()
+            moved[atom, axis] += step
+            sides.append(potential(moved).energies.sum())
+        assert -(sides[0] - sides[1]) / 2e-4 == pytest.approx(forces[atom, axis], rel=1e-6, abs=1e-9)
+
+
+def test_a_learned_potential_is_smooth_where_neighbours_leave() -> None:
+    torch.manual_seed(0)
+    model = DeepPotential().double()
+    pair = np.array([[0.0, 0, 0], [0, 0, 0]])
+    energies = []
+    for distance in (7.5 - 1e-3, 7.5 - 1e-6, 7.5 + 1e-6):
+        pair[1, 0] = distance
+        energies.append(model(torch.from_numpy(pair), torch.from_numpy(both_ways(pair, 8.0))).sum().item())
+    assert energies[1] == pytest.approx(energies[2], abs=1e-12)
+    assert energies[0] == pytest.approx(energies[2], abs=1e-8)
+
+
+@pytest.mark.slow
+def test_a_network_learns_energies_and_forces() -> None:
+    training, validation = lots(60, 0), lots(4, 900)
+    found = train_potential(training, validation, Settings(epochs=15, learning_rate=5e-3), progress=False)
+    energy, force = errors(found.model, validation[0])
+    # Untaught, the error is as large as the forces.
+    assert float(force.square().mean()) < 0.2 * float(validation[0].forces.square().mean())
+    assert float(energy.abs().max()) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: Soap(cutoff=-1.0), "cutoff"),
+        (lambda: Soap(radial=0), "radial"),
+        (lambda: Soap()(np.zeros((2, 3))), "apart"),
+        (lambda: Soap()(np.zeros((4, 2))), "positions"),
+        (lambda: DeepPotential(near=8.0), "near"),
+        (lambda: train([], [], Settings()), "training"),
+        (lambda: train_potential([], [], Settings()), "training"),
+        (lambda: Projection.of([]), "samples"),
+    ],
+)
+def test_what_is_wrong_is_named(call: Callable[[], object], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        call()
