@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mlnegf._common import Floats
 from mlnegf.atomistic.conductance import conductances
+from mlnegf.atomistic.dynamics import Langevin
 from mlnegf.atomistic.hamiltonian import Orbitals, blocks_of
 from mlnegf.atomistic.kernels import FORCE, advance
 from mlnegf.atomistic.potential import POTASSIUM
@@ -97,6 +98,20 @@ def test_newton_keeps_the_energy() -> None:
     kinetic = 1.5 * 63 * BOLTZMANN * 100.0
     assert np.ptp(total) < 2e-3 * kinetic
     assert abs(velocities.sum(0)).max() < abs(velocities).sum()  # nothing pushes it away
+
+
+def test_compiled_dynamics_are_those_of_any_force() -> None:
+    rng, wire = np.random.default_rng(2), Wire.of_crystal(30.0, 9.0)
+    moving = Langevin(POTASSIUM.mass, 5.0, 150.0, 0.5)
+    noise = rng.standard_normal((60, len(wire.positions), 3))
+    ends = []
+    for force in (POTASSIUM, lambda positions: POTASSIUM(positions)):
+        positions, velocities = wire.positions.copy(), np.zeros_like(wire.positions)
+        velocities[-wire.held :, 0] = 1e-4
+        energy = moving.move(force, positions, velocities, wire.is_held, noise)
+        ends.append((positions, velocities, energy))
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-10)
 
 
 def test_a_pull_has_the_temperature_it_was_given_and_moves_its_ends_alone() -> None:

@@ -14,16 +14,13 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from mlnegf._common import Bools, Floats, Ints, hold, is_count, is_positive, require
-from mlnegf.atomistic.kernels import FORCE, advance
+from mlnegf.atomistic.dynamics import Force, Langevin
 from mlnegf.atomistic.potential import POTASSIUM, FinnisSinclair
-from mlnegf.units import BOLTZMANN
 
 _require = partial(require, caller="Pull")
 
 BOND: Final = 1.21
 """Longest bond, lattice constants: half way between the second and the third shell of neighbours."""
-SKIN: Final = 1.0
-"""How much farther than they reach pairs are listed, Å."""
 METRE_PER_SECOND: Final = 1e-5
 """In Å/fs."""
 
@@ -182,32 +179,35 @@ class Snapshot:
     is_whole: bool
 
 
-def pulled(pull: Pull) -> Iterator[Snapshot]:
+def pulled(pull: Pull, force: Force | None = None) -> Iterator[Snapshot]:
     """Pull a wire, and yield it as it stretches; the last snapshot is the first broken one.
 
     The same pull gives the same snapshots.
+
+    Parameters
+    ----------
+    pull : Pull
+    force : callable, optional
+        From positions (atoms, 3), Å, to `Forces`, such as a `NeuralPotential`; the pull's metal unless given.
     """
     _require(isinstance(pull, Pull), "pull", pull, "a Pull, such as Pull(speed=10.0)")
-    wire, metal, rng = pull.wire(), pull.potential, np.random.default_rng(pull.seed)
+    _require(force is None or callable(force), "force", force, "a function from positions to Forces, or None")
+    wire, rng = pull.wire(), np.random.default_rng(pull.seed)
+    moving = Langevin(pull.potential.mass, pull.step, pull.temperature, pull.friction)
     positions, is_held = wire.positions.copy(), wire.is_held
-    # k/m in Å²/fs²/K.
-    spread = np.sqrt(BOLTZMANN * pull.temperature * FORCE / metal.mass)
-    memory = float(np.exp(-1e-3 * pull.friction * pull.step))
-    fixed = (pull.step, memory, spread * np.sqrt(1 - memory**2), FORCE / metal.mass, metal.cutoff, SKIN)
-    velocities = spread * rng.standard_normal(positions.shape)
+    velocities = moving.spread * rng.standard_normal(positions.shape)
     velocities[is_held] = 0.0
 
     def move(steps: int) -> float:
         noise = rng.standard_normal((steps, *positions.shape))
-        return float(advance(positions, velocities, is_held, noise, *fixed, *metal.coefficients))
+        return moving.move(force or pull.potential, positions, velocities, is_held, noise)
 
     rest = round(1e3 * pull.rest / pull.step)
     energy = move(rest)
     velocities[len(positions) - wire.held :, 0] = pull.speed * METRE_PER_SECOND
     time = 0.0
     while True:
-        moving = velocities[~is_held]
-        kinetic = float((moving**2).sum() / max(moving.size, 1)) * metal.mass / (FORCE * BOLTZMANN)
+        kinetic = moving.kinetic_temperature(velocities[~is_held])
         now = Wire(positions.copy(), wire.held, wire.lattice_constant)
         whole = is_whole(now)
         yield Snapshot(now, time, kinetic, energy, whole)
