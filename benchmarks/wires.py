@@ -21,7 +21,9 @@ from scipy.optimize import isotonic_regression
 from shared import Record, arguments
 
 from mlnegf._common import Floats
+from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.descriptors import Projection, Singles, Soap
+from mlnegf.atomistic.hard_cases import chain, two_necks
 from mlnegf.atomistic.prediction import Scores, batches, predicted, train
 from mlnegf.atomistic.pulls import Trajectory, read_all
 from mlnegf.atomistic.rivals import coulomb_eigenvalues, narrowest_section, thin_lengths
@@ -136,6 +138,24 @@ def models(seeds: int) -> Iterator[tuple[str, int]]:
     yield "narrowest", 0
 
 
+def hard_cases(soap: Soap, projection: Projection, votes: Sequence[Model]) -> dict[str, Any]:
+    """Ask about wires whose conductance is decided by what no atom sees."""
+    wires = {
+        "necks": {apart: two_necks(apart) for apart in range(4, 17)},
+        "chain": {atoms: chain(atoms, 4.4) for atoms in range(1, 15)},
+        "tunnelling": {atoms: chain(atoms, 6.1) for atoms in range(1, 9)},
+    }
+    rows = {}
+    for name, some in wires.items():
+        said = [
+            [float(vote({"local": projection(soap(wire.positions))[None]})[0]) for vote in votes]
+            for wire in some.values()
+        ]
+        true = [float(conductances(wire.positions[None], wire.held)[0]) for wire in some.values()]
+        rows[name] = {"size": list(some), "true": true, "said": said}
+    return rows
+
+
 def main() -> None:
     """Run, or go on."""
     given = arguments(__doc__, epochs=20, seeds=3, stride=10, wires=120)
@@ -171,6 +191,9 @@ def main() -> None:
                 return {**Scores.of(model(some), some["conductance"])._asdict(), **cost, "tests": len(test)}
 
             record.add({"kind": "compact", "split": kind, "model": name, "seed": seed}, row)
+    for name in ("local, max", "local, attention"):
+        votes = [found[f"{name}/{seed}"] for seed in range(given.seeds)]
+        record.add({"kind": "hard", "model": name}, hard_cases, soap, projection, votes)
     full = []
     for number, wire in enumerate(read_all(folder / "full")):
         if number == given.wires:

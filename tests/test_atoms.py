@@ -12,6 +12,7 @@ from mlnegf._common import Floats
 from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.dynamics import Langevin
 from mlnegf.atomistic.hamiltonian import Orbitals, blocks_of
+from mlnegf.atomistic.hard_cases import chain, two_necks
 from mlnegf.atomistic.kernels import FORCE, advance
 from mlnegf.atomistic.potential import POTASSIUM
 from mlnegf.atomistic.pulls import compact, full, generate, read_all
@@ -266,6 +267,23 @@ def test_blocks_hold_every_hopping() -> None:
         diagonal.diagonal(dim1=-2, dim2=-1).zero_()
         squares = (diagonal**2).sum((1, 2, 3)) + 2 * (some.upper**2).sum((1, 2, 3))
         np.testing.assert_allclose(squares.numpy(), (hamiltonian**2).sum((1, 2)), rtol=1e-12)
+
+
+def test_necks_in_series_interfere() -> None:
+    """What no atom sees decides: the same two necks, a few cells farther apart."""
+    found = [conductances(two_necks(n).positions[None], 21)[0] for n in (4, 5, 6, 7, 8)]
+    assert np.ptp(found) > 1.0
+    assert len({len(two_necks(n).positions) for n in (4, 8)}) == 1
+
+
+def test_a_chain_beyond_its_band_is_a_barrier() -> None:
+    found = np.array([conductances(chain(n, 6.1).positions[None], 21)[0] for n in range(3, 9)])
+    ratios = found[1:] / found[:-1]
+    # Evanescent, with twice the decay of cosh κ = E/2t.
+    hopping = abs(float(Orbitals().hopping(np.array([6.1]))[0]))
+    decay = np.exp(-2 * np.arccosh(Orbitals().fermi_energy / (2 * hopping)))
+    np.testing.assert_allclose(ratios[-2:], decay, rtol=0.1)
+    assert max(conductances(chain(n, 4.4).positions[None], 21)[0] for n in range(1, 8)) > 0.9
 
 
 def test_a_broken_wire_conducts_nothing() -> None:
