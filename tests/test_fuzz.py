@@ -33,8 +33,17 @@ from mlnegf import (
     transport,
     widgets,
 )
+from mlnegf.atomistic.conductance import conductances
+from mlnegf.atomistic.descriptors import Soap
+from mlnegf.atomistic.hamiltonian import Orbitals
+from mlnegf.atomistic.hard_cases import chain, two_necks
+from mlnegf.atomistic.potential import POTASSIUM
+from mlnegf.atomistic.rivals import coulomb_eigenvalues, sections
+from mlnegf.atomistic.wires import Pull, Wire
 from mlnegf.learning.losses import LOSSES
 from mlnegf.learning.networks import SliceAutoencoder
+from mlnegf.learning.networks.deep_potential import DeepPotential
+from mlnegf.learning.networks.pooled import PooledNetwork
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.training import Settings
 from mlnegf.nanosheet.materials import Material, Valley, delta_valleys, isotropic
@@ -142,6 +151,7 @@ CONDUCTOR = {
     "overlap": None, "broadening": 1e-10, "device": None,
 }  # fmt: skip
 CONTACTS = Contacts(0.0, -0.1, 0.025)
+ATOMS = Wire.of_crystal(30.0, 9.0).positions
 CHAIN = Chains.one(np.linspace(-0.1, 0.1, 6), 0.2, 0.5)
 DENSITY = np.random.default_rng(0).uniform(0.1, 1.0, (4, 6, 6))
 PNG = b"\x89PNG\x00"
@@ -269,6 +279,38 @@ DOORS = {
         lambda **given: transport.filled_states(**given).density_matrix,
         {"system": SYSTEM, "contacts": CONTACTS, "tolerance": 1e-3},
     ),
+    "transmissions": Door(
+        transport.transmissions,
+        {
+            "energy": 0.1,
+            "diagonal": BLOCKS[None],
+            "upper": HOPPINGS[None],
+            "left": SYSTEM.left,
+            "right": SYSTEM.left,
+            "broadening": 1e-10,
+        },
+        ("energies holds",),
+    ),
+    "Pull": Door(Pull, {field.name: getattr(Pull(), field.name) for field in fields(Pull)}),
+    "Wire": Door(
+        lambda **given: Wire.of_crystal(**given).positions,
+        {"length": 30.0, "diameter": 9.0, "lattice_constant": 5.328},
+    ),
+    "FinnisSinclair call": Door(POTASSIUM, {"positions": ATOMS}),
+    "Orbitals": Door(Orbitals, {"strength": -1.32, "near": 5.5, "far": 7.4, "fermi_energy": 0.6}),
+    "conductances": Door(
+        conductances,
+        {"positions": ATOMS[None], "held": 5, "period": 5.328, "orbitals": None, "energy": 0.6},
+        ("far", "near", "energies holds", "positions"),
+    ),
+    "Soap": Door(Soap, {"cutoff": 8.0, "width": 1.0, "radial": 4, "angular": 2}),
+    "Soap call": Door(Soap(radial=4, angular=2), {"positions": ATOMS}),
+    "coulomb_eigenvalues": Door(coulomb_eigenvalues, {"positions": ATOMS, "size": 40}),
+    "sections": Door(sections, {"positions": ATOMS}),
+    "two_necks": Door(lambda **given: two_necks(**given).positions, {"apart": 5, "thick": 0.75}),
+    "chain": Door(lambda **given: chain(**given).positions, {"atoms": 3, "spacing": 4.4}),
+    "PooledNetwork": Door(PooledNetwork, {"features": 4, "width": 8, "pooling": "max"}),
+    "DeepPotential": Door(DeepPotential, {"near": 5.0, "cutoff": 7.5, "embedding": 4, "axis": 2, "width": 8}),
     "Contacts": Door(Contacts, {"source": 0.0, "drain": -0.1, "kT": 0.025}),
     "System": Door(
         System, {"diagonal": SYSTEM.diagonal, "upper": SYSTEM.upper, "left": SYSTEM.left, "right": SYSTEM.left}

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlnegf._common import Floats, is_count, is_positive, reals, require
 from mlnegf.atomistic.hamiltonian import Orbitals, blocks_of
-from mlnegf.atomistic.potential import POTASSIUM, require_apart
+from mlnegf.atomistic.potential import FARTHEST, POTASSIUM, require_apart
 from mlnegf.runs.threads import one_thread
 from mlnegf.transport import transmissions
 
@@ -45,8 +45,9 @@ def conductances(
     """
     caller = "conductances"
     given = reals(positions, 3)
-    good = given is not None and given.shape[2] == 3
-    require(good, "positions", positions, "finite numbers, Å, of shape (wires, atoms, 3)", caller)
+    good = given is not None and given.shape[2] == 3 and float(abs(given).max()) <= FARTHEST
+    words = f"numbers of Å up to {FARTHEST:g}, finite, of shape (wires, atoms, 3)"
+    require(good, "positions", positions, words, caller)
     assert given is not None
     require(is_count(held, 1, given.shape[1] // 2), "held", held, f"1 to {given.shape[1] // 2}, half the atoms", caller)
     require(is_positive(period), "period", period, "a positive number of Å", caller)

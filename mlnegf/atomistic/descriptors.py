@@ -16,7 +16,7 @@ import numpy as np
 from featomic.systems import SystemBase
 from numpy.typing import NDArray
 
-from mlnegf._common import Floats, is_count, is_positive, require
+from mlnegf._common import Floats, hold, is_count, is_positive, require
 from mlnegf.atomistic.potential import require_apart, require_positions
 
 _require = partial(require, caller="Soap")
@@ -51,10 +51,14 @@ class Soap:
     angular: int = 9
 
     def __post_init__(self) -> None:
-        for name in ("cutoff", "width"):
-            _require(is_positive(getattr(self, name)), name, getattr(self, name), "a positive number of Å")
-        _require(is_count(self.radial), "radial", self.radial, "a whole number, 1 or more")
-        _require(is_count(self.angular, 0), "angular", self.angular, "a whole number, zero or more")
+        for name, least, most in (("cutoff", 1.0, 30.0), ("width", 0.05, 5.0)):
+            value = getattr(self, name)
+            good = is_positive(value) and least <= value <= most
+            _require(good, name, value, f"a number of Å between {least:g} and {most:g}")
+        _require(is_count(self.radial, 1, 40), "radial", self.radial, "a whole number between 1 and 40")
+        _require(is_count(self.angular, 0, 30), "angular", self.angular, "a whole number between 0 and 30")
+        hold(self, float, "cutoff", "width")
+        hold(self, int, "radial", "angular")
 
     @property
     def size(self) -> int:

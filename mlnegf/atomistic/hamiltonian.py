@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from mlnegf._common import Bools, Floats, Ints, is_positive, require
+from mlnegf._common import Bools, Floats, Ints, hold, is_finite, is_positive, require
 from mlnegf.atomistic.potential import POTASSIUM
 from mlnegf.transport import Lead
 from mlnegf.units import HBAR2_OVER_2M0
@@ -56,8 +56,12 @@ class Orbitals:
     fermi_energy: float = 0.6085
 
     def __post_init__(self) -> None:
+        for name in ("strength", "fermi_energy"):
+            _require(is_finite(getattr(self, name)), name, getattr(self, name), "a finite number")
         for name in ("near", "far"):
-            _require(is_positive(getattr(self, name)), name, getattr(self, name), "a positive number of Å")
+            value = getattr(self, name)
+            _require(is_positive(value) and value <= 50.0, name, value, "a positive number of Å, 50 or less")
+        hold(self, float, "strength", "near", "far", "fermi_energy")
         _require(self.near < self.far, "near", self.near, f"less than far = {self.far:g}")
 
     def hopping(self, distance: Floats) -> Floats:

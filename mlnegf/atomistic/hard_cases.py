@@ -46,7 +46,7 @@ def chain(atoms: int, spacing: float) -> Wire:
     spacing : float
         Between them, Å; beyond 5.8 the Fermi energy lies outside the chain's band, and electrons tunnel.
     """
-    require(is_count(atoms), "atoms", atoms, "a whole number, 1 or more", "chain")
+    require(is_count(atoms, 1, 1000), "atoms", atoms, "a whole number between 1 and 1000", "chain")
     require(is_positive(spacing) and 3.0 <= spacing <= 7.0, "spacing", spacing, "3 to 7 Å", "chain")
     cells = Wire.of_crystal(3 * A0, DIAMETER)
     parts: list[Floats] = [cells.positions[: 2 * cells.held]]

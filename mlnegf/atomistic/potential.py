@@ -21,6 +21,8 @@ _require = partial(require, caller="FinnisSinclair")
 Knots = tuple[tuple[float, float], ...]
 """Pairs of a strength and the distance, in lattice constants, at which its cube sets in."""
 
+FARTHEST: Final = 1e5
+"""An atom may be from the origin, Å."""
 CORE: Final = 0.3
 """Distance, in lattice constants, below which two atoms are a mistake and not a configuration."""
 
@@ -139,8 +141,8 @@ make its bcc crystal unstable: C' < 0, and fcc lies 6 meV below.
 def require_positions(value: Any, caller: str) -> Floats:
     """Return positions, (atoms, 3), Å, or refuse them."""
     found = reals(value, 2)
-    good = found is not None and found.shape[1] == 3
-    require(good, "positions", value, "finite numbers, Å, of shape (atoms, 3)", caller)
+    good = found is not None and found.shape[1] == 3 and float(abs(found).max()) <= FARTHEST
+    require(good, "positions", value, f"numbers of Å up to {FARTHEST:g}, of shape (atoms, 3)", caller)
     assert found is not None
     return found
 

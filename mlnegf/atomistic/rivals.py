@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from mlnegf._common import Floats, is_count, require
-from mlnegf.atomistic.potential import POTASSIUM, require_positions
+from mlnegf.atomistic.potential import POTASSIUM, require_apart, require_positions
 
 CHARGE: Final = 19
 """Of a potassium nucleus."""
@@ -34,7 +34,8 @@ def coulomb_eigenvalues(positions: Any, size: int) -> Floats:
     """
     given = require_positions(positions, "coulomb_eigenvalues")
     words = f"a whole number, {len(given)} or more, the number of atoms"
-    require(is_count(size, len(given)), "size", size, words, "coulomb_eigenvalues")
+    require(is_count(size, len(given), 10**7), "size", size, words, "coulomb_eigenvalues")
+    require_apart(given, POTASSIUM.lattice_constant, "coulomb_eigenvalues")
     distance = np.linalg.norm(given[:, None] - given, axis=-1) / 0.529177
     np.fill_diagonal(distance, 1.0)
     matrix = CHARGE**2 / distance

@@ -13,14 +13,18 @@ from typing import Final
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from mlnegf._common import Bools, Floats, Ints, hold, is_count, is_positive, require
+from mlnegf._common import Bools, Floats, Ints, hold, is_count, is_finite, is_positive, plain, require
 from mlnegf.atomistic.dynamics import Force, Langevin
 from mlnegf.atomistic.potential import POTASSIUM, FinnisSinclair
 
 _require = partial(require, caller="Pull")
 
+MOST: Final = 100_000
+"""Atoms of a wire."""
 BOND: Final = 1.21
 """Longest bond, lattice constants: half way between the second and the third shell of neighbours."""
+FROM_ZERO: Final = ("temperature", "friction", "rest")
+"""What may be zero of a pull."""
 METRE_PER_SECOND: Final = 1e-5
 """In Å/fs."""
 
@@ -69,11 +73,16 @@ class Wire:
         ValueError
             If there is no room for two rigid cells and one that moves.
         """
-        for name, value in (("length", length), ("diameter", diameter), ("lattice_constant", lattice_constant)):
-            require(is_positive(value), name, value, "a positive number of Å", "Wire")
+        sizes = ("lattice_constant", lattice_constant, 1.0, 20.0), ("diameter", diameter, 0.1, 200.0)
+        for name, value, least, most in (*sizes, ("length", length, 0.1, 1e4)):
+            good = is_positive(value) and least <= value <= most
+            require(good, name, value, f"a number of Å between {least:g} and {most:g}", "Wire")
         cells = round(length / lattice_constant)
         words = f"three cells of {lattice_constant:g} Å or more"
         require(cells >= 3, "length", length, words, "Wire")
+        area = np.pi / 4 * (diameter / lattice_constant) ** 2
+        words = f"a wire of {MOST} atoms or fewer"
+        require(2 * area * cells <= MOST, "length", length, words, "Wire")
         most = int(diameter / lattice_constant) + 1
         planes = []
         for centre in (0.0, 0.5):
@@ -131,15 +140,13 @@ class Pull:
     potential: FinnisSinclair = POTASSIUM
 
     def __post_init__(self) -> None:
-        numbers = ("length", "diameter", "speed", "every", "longest", "step")
+        numbers = ("length", "diameter", "speed", "every", "longest", "step", "temperature", "friction", "rest")
         for name in numbers:
-            value = getattr(self, name)
-            _require(is_positive(value), name, value, "a positive number")
-        for name in ("temperature", "friction", "rest"):
-            value = getattr(self, name)
-            _require(value == 0 or is_positive(value), name, value, "a number, zero or more")
+            value, least, most = getattr(self, name), 0.0 if name in FROM_ZERO else 1e-6, 1e6
+            good = is_finite(value) and least <= plain(value) <= most
+            _require(good, name, value, f"a number between {least:g} and {most:g}")
         _require(is_count(self.seed, 0), "seed", self.seed, "a whole number, zero or more")
-        hold(self, float, *numbers, "temperature", "friction", "rest")
+        hold(self, float, *numbers)
         hold(self, int, "seed")
         _require(isinstance(self.potential, FinnisSinclair), "potential", self.potential, "a FinnisSinclair")
         each = self.steps_between

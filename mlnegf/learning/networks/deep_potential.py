@@ -10,7 +10,8 @@ energy model*, NeurIPS 31 (2018).
 import torch
 from torch import nn
 
-from mlnegf._common import is_count, is_positive, require
+from mlnegf._common import is_positive, require
+from mlnegf.learning.networks.network import counted
 
 Tensor = torch.Tensor
 
@@ -21,6 +22,8 @@ SPACING = 0.5
 """Between the places of the Gaussians that the first layer reads, and their width, Å."""
 CLOSEST = 3.0
 """The first of them, Å."""
+FARTHEST = 30.0
+"""Cutoff allowed, Å."""
 
 
 class DeepPotential(nn.Module):
@@ -42,13 +45,16 @@ class DeepPotential(nn.Module):
     def __init__(
         self, near: float = 5.0, cutoff: float = 7.5, embedding: int = 24, axis: int = 6, width: int = 48
     ) -> None:
-        super().__init__()
+        words = f"a number of Å between {CLOSEST:g} and {FARTHEST:g}"
         for name, value in (("near", near), ("cutoff", cutoff)):
-            require(is_positive(value), name, value, "a positive number of Å", "DeepPotential")
+            good = is_positive(value) and CLOSEST < value <= FARTHEST
+            require(good, name, value, words, "DeepPotential")
         require(near < cutoff, "near", near, f"less than cutoff = {cutoff}", "DeepPotential")
-        for name, count in (("embedding", embedding), ("axis", axis), ("width", width)):
-            require(is_count(count), name, count, "a whole number, 1 or more", "DeepPotential")
-        self.config = {"near": near, "cutoff": cutoff, "embedding": embedding, "axis": axis, "width": width}
+        counts = counted("DeepPotential", embedding=embedding, axis=axis, width=width)
+        require(axis <= embedding, "axis", axis, f"no more than embedding = {embedding}", "DeepPotential")
+        super().__init__()
+        near, cutoff = float(near), float(cutoff)
+        self.config = {"near": near, "cutoff": cutoff, **counts}
         self.near, self.cutoff, self.axis = near, cutoff, axis
         places = torch.arange(CLOSEST, cutoff, SPACING)
         self.register_buffer("places", places)

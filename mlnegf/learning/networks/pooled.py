@@ -5,7 +5,8 @@ from typing import Final
 import torch
 from torch import nn
 
-from mlnegf._common import is_count, require
+from mlnegf._common import require
+from mlnegf.learning.networks.network import counted
 
 Tensor = torch.Tensor
 
@@ -29,11 +30,11 @@ class PooledNetwork(nn.Module):
     """
 
     def __init__(self, features: int, width: int = 64, pooling: str = "max") -> None:
+        counts = counted("PooledNetwork", features=features, width=width)
+        known = isinstance(pooling, str) and pooling in POOLINGS
+        require(known, "pooling", pooling, f"one of {POOLINGS}", "PooledNetwork")
         super().__init__()
-        for name, value in (("features", features), ("width", width)):
-            require(is_count(value), name, value, "a whole number, 1 or more", "PooledNetwork")
-        require(pooling in POOLINGS, "pooling", pooling, f"one of {POOLINGS}", "PooledNetwork")
-        self.config = {"features": features, "width": width, "pooling": pooling}
+        self.config = {**counts, "pooling": pooling}
         self.pooling = pooling
         self.atom = nn.Sequential(
             nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
