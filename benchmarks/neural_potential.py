@@ -52,7 +52,7 @@ def scores(model: DeepPotential, some: Sequence[Structures]) -> dict[str, float]
 
 
 def drift(force: Force, temperature: float, steps: int, lot: int = 100) -> dict[str, Any]:
-    """Follow the total energy of a wire by Newton's equations, eV, and fit a line to it."""
+    """Follow the total energy of a wire by Newton's equations: its drift, meV/atom/ps, and spread, meV/atom."""
     rng, wire = np.random.default_rng(0), Wire.of_crystal(35.0, 17.5)
     moving = Langevin(POTASSIUM.mass, 5.0, 2 * temperature, 0.0)
     positions, free = wire.positions.copy(), np.zeros(len(wire.positions), dtype=bool)
@@ -96,6 +96,8 @@ def main() -> None:
     wires = list(read_all(given.data / "compact"))
     rng = np.random.default_rng(0)
     cold = [wire for wire in wires if wire.pull.temperature < HOT]
+    # Pulls are in the order of their temperatures.
+    cold = [cold[place] for place in np.random.default_rng(1).permutation(len(cold))]
     lots = {
         "taught": drawn(rng, cold[:-12], given.structures),
         "other pulls": drawn(rng, cold[-8:], 160),

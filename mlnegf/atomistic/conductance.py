@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mlnegf._common import Floats, is_count, is_positive, reals, require
+from mlnegf._common import Floats, is_count, is_finite, is_positive, reals, require
 from mlnegf.atomistic.hamiltonian import Orbitals, blocks_of
 from mlnegf.atomistic.potential import FARTHEST, POTASSIUM, require_apart
 from mlnegf.runs.threads import one_thread
@@ -27,7 +27,7 @@ def conductances(
     held : int
         Atoms of a cell.
     period : float
-        Length of a cell, Å.
+        Length of a cell, Å: the leads are the rigid cells, repeated by it.
     orbitals : Orbitals, optional
         Those of potassium unless given.
     energy : float, optional
@@ -58,9 +58,15 @@ def conductances(
         off = float(abs(shape - shape[:1]).max())
         words = "the same rigid cell in every wire; take wires of one kind at a time"
         require(off < 1e-6, "positions", f"{('left', 'right')[n]} cells that differ by {off:.3g} Å", words, caller)
-    for wire in given:
-        require_apart(wire, period, caller)
-    at = kind.fermi_energy if energy is None else energy
+    require(energy is None or is_finite(energy), "energy", energy, "a number of eV, or None", caller)
+    step = np.array([float(period), 0.0, 0.0])
+    before, behind = given[:, :held] - step, given[:, -held:] + step
+    ends = np.concatenate([before[0], given[0, :held]]), np.concatenate([given[0, -held:], behind[0]])
+    for structure in (*given, *ends):
+        require_apart(structure, POTASSIUM.lattice_constant, caller)
+    # Atoms may creep over a rigid cell, within reach of the next one: that one is laid out too.
+    given = np.concatenate([before, given, behind], 1)
+    at = kind.fermi_energy if energy is None else float(energy)
     found = np.zeros(len(given))
     with one_thread():
         for some in blocks_of(kind, given, int(held), float(period)):

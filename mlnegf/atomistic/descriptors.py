@@ -17,7 +17,7 @@ from featomic.systems import SystemBase
 from numpy.typing import NDArray
 
 from mlnegf._common import Floats, hold, is_count, is_positive, require
-from mlnegf.atomistic.potential import require_apart, require_positions
+from mlnegf.atomistic.potential import POTASSIUM, require_apart, require_positions
 
 _require = partial(require, caller="Soap")
 
@@ -25,8 +25,6 @@ Singles = NDArray[np.float32]
 
 LEAST: Final = 0.02
 """Of the largest spread, that which the fainter ones are measured by."""
-CLOSEST: Final = 5.328
-"""Lattice constant, Å, of which a part is the least that two atoms may be apart."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Soap:
     @staticmethod
     def _atoms(positions: Any) -> "_Atoms":
         given = require_positions(positions, "Soap")
-        require_apart(given, CLOSEST, "Soap")
+        require_apart(given, POTASSIUM.lattice_constant, "Soap")
         return _Atoms(given)
 
 
@@ -170,6 +168,7 @@ class Projection:
     @staticmethod
     def of(samples: Iterator[Floats] | Sequence[Floats], kept: int = 128) -> "Projection":
         """Find them from samples, each (atoms, size); only their sums are held."""
+        require(is_count(kept), "kept", kept, "a whole number, 1 or more", "Projection")
         count, total, square = 0, None, None
         for features in samples:
             part = features.astype(np.float64)
@@ -184,6 +183,7 @@ class Projection:
         chosen = slice(None, -kept - 1, -1)
         lost = float(values[:-kept].clip(0).sum() / values.clip(0).sum())
         spread = np.sqrt(values[chosen].clip(0))
+        require(spread[0] > 0, "samples", count, "atoms that differ", "Projection")
         return Projection(mean, vectors[:, chosen], np.maximum(spread, LEAST * spread[0]), lost)
 
     def __call__(self, features: Floats) -> Singles:

@@ -66,6 +66,7 @@ class Orbitals:
 
     def hopping(self, distance: Floats) -> Floats:
         """Return t(d), eV, of distances, Å; none of an atom with itself."""
+        distance = np.asarray(distance, dtype=np.float64)
         found = np.zeros_like(distance)
         met = (distance > 0) & (distance < self.far)
         near = distance[met]
@@ -110,7 +111,8 @@ class Bulk:
 
     def energy(self, k: Floats) -> Floats:
         """Return E(k), eV, of wave vectors (..., 3), 1/Å."""
-        halves = np.arange(-6, 7) / 2
+        most = int(2 * self.orbitals.far / self.lattice_constant) + 1
+        halves = np.arange(-most, most + 1) / 2
         places = np.stack(np.meshgrid(halves, halves, halves, indexing="ij"), -1).reshape(-1, 3)
         whole = (places % 1 == 0).all(-1) | (places % 1 == 0.5).all(-1)
         sites = self.lattice_constant * places[whole & places.any(-1)]
@@ -120,7 +122,7 @@ class Bulk:
 
     def fermi_energy(self, points: int = 100) -> float:
         """Return the energy below which half of all states lie, eV, by a regular mesh of k points in the cubic cell."""
-        # The cubic cell holds two atoms: its zone, folded once, holds every k of the primitive zone twice.
+        # Twice the zone of the cubic cell along each axis: whole periods of the bcc crystal's.
         steps = 4 * np.pi / self.lattice_constant * (np.arange(points) + 0.5) / points
         k = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
         return float(np.median(np.concatenate([self.energy(part) for part in np.array_split(k, 64)])))
@@ -173,24 +175,32 @@ def blocks_of(orbitals: Orbitals, positions: Floats, held: int, period: float) -
 def levels_of(linked: Bools, held: int) -> Ints:
     """Return the number of hops from the left cell, (wires, atoms); −1 in a wire whose cells no path joins.
 
-    From where the right cell begins all is one block.
+    From where the right cell begins all is one block. What the left cell does not reach is in it too if the right cell
+    does, and stands aside in the first one otherwise.
     """
-    wires, atoms, _ = linked.shape
-    levels = np.full((wires, atoms), -1)
-    front = np.zeros((wires, atoms), dtype=bool)
-    front[:, :held] = True
-    seen, number = front.copy(), 0
+    atoms = linked.shape[1]
+    levels = _hops(linked, slice(None, held))
+    right = levels[:, -held:]
+    joined: Bools = np.asarray((right >= 0).any(1))
+    last: Ints = np.where(joined, np.where(right >= 0, right, atoms).min(1), -1)
+    reached = _hops(linked, slice(-held, None)) >= 0
+    aside = np.where(reached, last[:, None], 0)
+    found: Ints = np.where(levels >= 0, np.minimum(levels, last[:, None]), aside)
+    found[:, -held:] = last[:, None]
+    return np.asarray(np.where(joined[:, None], found, -1))
+
+
+def _hops(linked: Bools, cell: slice) -> Ints:
+    """Return the number of hops from a cell, (wires, atoms); −1 where none lead."""
+    found = np.full(linked.shape[:2], -1)
+    front = np.zeros(linked.shape[:2], dtype=bool)
+    front[:, cell] = True
+    number = 0
     while front.any():
-        levels[front] = number
-        front = (linked & front[:, :, None]).any(1) & ~seen
-        seen |= front
+        found[front] = number
+        front = (linked & front[:, :, None]).any(1) & (found < 0)
         number += 1
-    right = levels[:, -held:].min(1)
-    joined = right >= 0
-    last = np.where(joined, right, -1)
-    levels = np.minimum(levels, last[:, None])
-    # An atom that nothing links stands aside in the first block.
-    return np.asarray(np.where(joined[:, None], np.maximum(levels, 0), levels))
+    return found
 
 
 def _laid_out(
@@ -210,7 +220,6 @@ def _laid_out(
     place[np.arange(wires)[:, None], sorted_levels, within] = order
     padded = np.zeros((wires, atoms + 1, atoms + 1))
     padded[:, :atoms, :atoms] = hamiltonian
-    padded[:, atoms, atoms] = 0.0
     wire = np.arange(wires)[:, None, None, None]
     diagonal = padded[wire, place[..., :, None], place[..., None, :]]
     upper = padded[wire, place[:, :-1, :, None], place[:, 1:, None, :]]

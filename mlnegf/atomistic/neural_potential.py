@@ -96,8 +96,9 @@ def train(
     model.settle(first.positions, first.pairs, float(torch.cat([some.energy for some in training]).mean()))
     check = 0
     for some in (*training, *validation):
-        check = zlib.crc32(some.positions.numpy().tobytes(), check)
-    data = f"{len(training)} lots, checksum {check:08x}"
+        for part in some:
+            check = zlib.crc32(part.numpy().tobytes(), check)
+    data = f"{len(training)} lots, checksum {check:08x}, for {model.config}"
     return loop.train(model, loss, training, validation, settings, data, progress)
 
 

@@ -131,7 +131,7 @@ POTASSIUM: Final = FinnisSinclair(
     attraction=((3.308833, 1.3), (-4.237058, 1.2)),
 )
 """Fitted to the cohesive energy, 0.934 eV, the lattice constant, 5.328 Å, and the elastic constants at room temperature
-of Smith & Smith (1964), with a dimer of 4.1 Å and a core of 1.2 eV at 0.6 lattice constants.
+of Smith & Smith (1964), with a dimer of 4.1 Å and a core that keeps chains from collapsing.
 
 The second-moment parameters published for potassium (Li, Barojas & Papaconstantopoulos, Phys. Rev. B 57, 15519 (1998))
 make its bcc crystal unstable: C' < 0, and fcc lies 6 meV below.

@@ -69,8 +69,9 @@ def train(
         model = PooledNetwork(training[0].features.shape[-1], width, pooling)
     check = 0
     for batch in (*training, *validation):
-        check = zlib.crc32(batch.conductance.numpy().tobytes(), check)
-    data = f"{len(training)} batches, checksum {check:08x}"
+        for part in batch:
+            check = zlib.crc32(part.numpy().tobytes(), check)
+    data = f"{len(training)} batches, checksum {check:08x}, for {model.config}"
     return loop.train(model, loss, training, validation, settings, data, progress)
 
 

@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -86,14 +86,15 @@ def trajectory(pull: Pull) -> Trajectory:
     # Stored in single precision: what is stored is what the conductance belongs to.
     positions = np.array([snapshot.wire.positions for snapshot in whole]).astype(np.float32).astype(np.float64)
     wire = pull.wire()
-    values = conductances(_rigid(positions, wire.held), wire.held, wire.lattice_constant)
+    positions = _rigid(positions, wire.held)
+    values = conductances(positions, wire.held, wire.lattice_constant)
     columns = (np.array([getattr(snapshot, name) for snapshot in whole]) for name in COLUMNS)
     time, temperature, energy = columns
     return Trajectory(pull, positions, wire.held, time, temperature, energy, values, len(whole) < len(snapshots))
 
 
 def _rigid(positions: Floats, held: int) -> Floats:
-    """Put the rigid cells back to where the crystal has them, which single precision rounds."""
+    """Give the rigid cells of every snapshot the shape they have in the first: single precision rounds each anew."""
     found = positions.copy()
     for cell in (slice(None, held), slice(-held, None)):
         shape = positions[0, cell] - positions[0, cell][:1]
@@ -190,6 +191,6 @@ def stored(pull: Pull) -> tuple[bytes, dict[str, Any]]:
 def _about(pull: Pull) -> dict[str, Any]:
     """Return what decides a pull, apart from the metal, which is potassium."""
     require(pull.potential == POTASSIUM, "potential", pull.potential.symbol, "POTASSIUM", "pulls")
-    about = asdict(replace(pull))
+    about = asdict(pull)
     del about["potential"]
     return about

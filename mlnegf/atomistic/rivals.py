@@ -46,7 +46,7 @@ def coulomb_eigenvalues(positions: Any, size: int) -> Floats:
 
 
 def sections(positions: Any) -> Floats:
-    """Return the area of a wire at places along it, Å², from its first plane to its last.
+    """Return the area of a wire at places along it, Å², the first and last `SMOOTH` left out.
 
     Each atom has the volume that it has in the crystal, and is smeared along x.
     """

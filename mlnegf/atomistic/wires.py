@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mlnegf._common import Bools, Floats, Ints, hold, is_count, is_finite, is_positive, plain, require
 from mlnegf.atomistic.dynamics import Force, Langevin
-from mlnegf.atomistic.potential import POTASSIUM, FinnisSinclair
+from mlnegf.atomistic.potential import FARTHEST, POTASSIUM, FinnisSinclair, require_apart
 
 _require = partial(require, caller="Pull")
 
@@ -23,6 +23,8 @@ MOST: Final = 100_000
 """Atoms of a wire."""
 BOND: Final = 1.21
 """Longest bond, lattice constants: half way between the second and the third shell of neighbours."""
+LONGEST_STEP: Final = 20.0
+"""fs: a fiftieth of the fastest vibration."""
 FROM_ZERO: Final = ("temperature", "friction", "rest")
 """What may be zero of a pull."""
 METRE_PER_SECOND: Final = 1e-5
@@ -36,7 +38,7 @@ class Wire:
     Attributes
     ----------
     positions : ndarray, (atoms, 3)
-        Å, ordered along x: the first `held` atoms are the left cell, the last `held` the right one.
+        Å; the first `held` atoms are the left cell, the last `held` the right one.
     held : int
         Atoms of one cell.
     lattice_constant : float
@@ -115,7 +117,7 @@ class Pull:
     seed : int
         Of velocities and noise.
     every : float
-        Stretch from one snapshot to the next, Å.
+        Stretch from one snapshot to the next, Å, to a whole number of steps.
     longest : float
         Where a pull ends at the latest, Å.
     step : float
@@ -135,8 +137,8 @@ class Pull:
     every: float = 0.125
     longest: float = 250.0
     step: float = 5.0
-    friction: float = 0.5
-    rest: float = 5.0
+    friction: float = 1.0
+    rest: float = 20.0
     potential: FinnisSinclair = POTASSIUM
 
     def __post_init__(self) -> None:
@@ -149,6 +151,7 @@ class Pull:
         hold(self, float, *numbers)
         hold(self, int, "seed")
         _require(isinstance(self.potential, FinnisSinclair), "potential", self.potential, "a FinnisSinclair")
+        _require(self.step <= LONGEST_STEP, "step", self.step, f"{LONGEST_STEP:g} fs or less")
         each = self.steps_between
         _require(each >= 1, "every", self.every, f"{self.speed * METRE_PER_SECOND * self.step:.2g} Å or more")
 
@@ -187,9 +190,9 @@ class Snapshot:
 
 
 def pulled(pull: Pull, force: Force | None = None) -> Iterator[Snapshot]:
-    """Pull a wire, and yield it as it stretches; the last snapshot is the first broken one.
+    """Pull a wire, and yield it as it stretches, up to the first broken snapshot or to the longest.
 
-    The same pull gives the same snapshots.
+    The same pull gives the same snapshots. Stretching heats: the temperature is held by friction, not fixed.
 
     Parameters
     ----------
@@ -207,7 +210,11 @@ def pulled(pull: Pull, force: Force | None = None) -> Iterator[Snapshot]:
 
     def move(steps: int) -> float:
         noise = rng.standard_normal((steps, *positions.shape))
-        return moving.move(force or pull.potential, positions, velocities, is_held, noise)
+        energy = moving.move(force or pull.potential, positions, velocities, is_held, noise)
+        sound = bool(np.isfinite(positions).all()) and float(abs(positions).max()) < FARTHEST
+        _require(sound, "step", pull.step, "a shorter one, or another force: atoms ran away")
+        require_apart(positions, pull.potential.lattice_constant, "Pull")
+        return energy
 
     rest = round(1e3 * pull.rest / pull.step)
     energy = move(rest)

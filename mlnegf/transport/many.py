@@ -46,17 +46,25 @@ def transmissions(
     Returns
     -------
     Tensor, (systems,)
+        Without gradients.
     """
     require_broadening(broadening)
     for name, lead in (("left", left), ("right", right)):
-        good = isinstance(lead, Lead) and not any(b is not None and b.is_complex() for b in lead.blocks)
+        good = isinstance(lead, Lead) and not any(part is not None and part.is_complex() for part in lead.blocks)
         _require(good, name, lead, "a Lead of real blocks")
+        for part in lead.blocks:
+            _require(part is None or not part.requires_grad, name, lead, "blocks without gradient; see transmission")
+    for name, part in (("diagonal", diagonal), ("upper", upper)):
+        tracked = isinstance(part, Tensor) and part.requires_grad
+        _require(not tracked, name, part, "a tensor without gradient; transmission has one, system by system")
     diagonal = finite("diagonal", diagonal, (None, None, len(left.onsite), len(left.onsite)), "transmissions")
     systems, sites, block, _ = diagonal.shape
     upper = finite("upper", upper, (systems, sites - 1, block, block), "transmissions")
     _require(sites > 1, "diagonal", diagonal, "two sites or more; repeat a lead's block for a shorter device")
     skew = float((diagonal - diagonal.mT).abs().max())
     _require(skew <= 1e-9 * float(diagonal.abs().max()), "diagonal", skew, "symmetric blocks")
+    # Refuses leads that do not fit, in words of its own.
+    System.of(diagonal[0], upper[0], left, right)
     point = finite("energy", [energy], (1,), "transmissions")
     per = max(1, MEMORY // (8 * sites * block * block))
     some = (slice(n, n + per) for n in range(0, systems, per))

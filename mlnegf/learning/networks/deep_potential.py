@@ -2,9 +2,9 @@
 
     s(r) = w(r)/r,    R_ij = s(r_ij) (1, x/r, y/r, z/r),    D_i = (Gᵀ R)(Rᵀ G′)/n²,    E = Σ_i f(D_i),
 
-G the rows g(s(r_ij)) of a small network, G′ its first columns, n a number of neighbours; D does not change under
-rotations, nor when neighbours change places. Zhang et al., *End-to-end symmetry preserving inter-atomic potential
-energy model*, NeurIPS 31 (2018).
+G the rows g(r_ij) of a small network that reads the distance by Gaussians, G′ its first columns, n a number of
+neighbours; D does not change under rotations, nor when neighbours change places. Zhang et al., *End-to-end symmetry
+preserving inter-atomic potential energy model*, NeurIPS 31 (2018).
 """
 
 import torch
