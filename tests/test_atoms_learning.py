@@ -205,7 +205,7 @@ def test_a_learned_potential_is_smooth_where_neighbours_leave() -> None:
 def test_a_network_learns_energies_and_forces() -> None:
     training, validation = lots(60, 0), lots(4, 900)
     found = train_potential(training, validation, Settings(epochs=15, learning_rate=5e-3), progress=False)
-    energy, force = errors(found.model, validation[0])
+    energy, force = (part.detach() for part in errors(found.model, validation[0]))
     # Untaught, the error is as large as the forces.
     assert float(force.square().mean()) < 0.2 * float(validation[0].forces.square().mean())
     assert float(energy.abs().max()) < 0.03
