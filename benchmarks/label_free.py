@@ -31,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from shared import Record, arguments, shares, shuffled
+from through_solver import carried
 
 from mlnegf._common import Floats
 from mlnegf.learning.networks.separable import SeparableNetwork
@@ -131,18 +132,6 @@ def transposed(point: Point, field: Floats) -> Floats:
     point.problem.work.linearised_applications += 1
     linear = (poisson.operator @ field.ravel()).reshape(field.shape)
     return np.asarray(linear + point.charge.respond_transposed(poisson.source * field, 0.0))
-
-
-def carried(problem: Problem, gradient: Floats) -> Floats:
-    """Return the gradient by the semiconductor's potential, the oxide's following by Laplace's equation."""
-    poisson, inside = problem.poisson, problem.device.grid.doped_cells
-    held = np.zeros_like(gradient)
-    held[:, inside] = 1e6 * float(poisson.operator.diagonal().max())
-    outside = gradient.copy()
-    outside[:, inside] = 0.0
-    passed = poisson.screened(held / poisson.source).solve(outside, 1e-6)
-    passed[:, inside] = 0.0
-    return np.asarray(gradient - (poisson.operator @ passed.ravel()).reshape(passed.shape))[:, inside]
 
 
 OBJECTIVES: Final[dict[str, Callable[[Point, Lesson, Floats], tuple[float, Floats]]]] = {

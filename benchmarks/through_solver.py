@@ -53,14 +53,22 @@ def labelled(model: SeparableNetwork, case: Case, lesson: Lesson) -> tuple[Lesso
     return replace(lesson, answer=answer), point.problem.work.charge_evaluations
 
 
-def residual_gradient(point: Point, inside: Floats) -> Floats:
+def residual_gradient(point: Point) -> Floats:
     """Return the gradient of ½ ‖P⁻¹R‖² by the semiconductor's potential (nx, cells); the oxide follows by Laplace."""
     poisson, defect = point.problem.poisson, point.defect
     # P is symmetric.
     twice = point.screened.solve(-defect, 1e-3)
     gradient = (poisson.operator @ twice.ravel()).reshape(twice.shape)
     gradient = gradient + point.charge.respond_transposed(poisson.source * twice, 0.0)
-    # What the oxide passes on: φ_o = −L_oo⁻¹ L_os φ_s, transposed.
+    return carried(point.problem, gradient)
+
+
+def carried(problem: Problem, gradient: Floats) -> Floats:
+    """Return a gradient by the semiconductor's potential, (nx, cells), of one by all cells: the oxide follows.
+
+    φ_o = −L_oo⁻¹ L_os φ_s, transposed.
+    """
+    poisson, inside = problem.poisson, problem.device.grid.doped_cells
     held = np.zeros_like(gradient)
     held[:, inside] = 1e6 * float(poisson.operator.diagonal().max())
     outside = gradient.copy()
@@ -78,9 +86,9 @@ def by_residual(
     for epoch in range(epochs):
         for index in np.random.default_rng(epoch).permutation(len(taught)):
             case, lesson = taught[index]
-            point, inside = first_solve(model, case, lesson)
+            point, _ = first_solve(model, case, lesson)
             solves += 1
-            gradient = residual_gradient(point, inside)
+            gradient = residual_gradient(point)
             # The scale of each case is taken out, as the logarithm of the labelled loss does.
             gradient /= max(float(np.sum(point.defect**2)), 1e-12)
             optimiser.zero_grad()

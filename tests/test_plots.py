@@ -20,7 +20,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlnegf import Device, Solution, plots, sweep
+from mlnegf.atomistic.wires import Wire
 from mlnegf.learning.training import History, Trained
+from mlnegf.plots.atoms import draw_wire
 from mlnegf.plots.style import styled
 from mlnegf.scf.spectrum import Spectrum, spectrum
 from mlnegf.warmstart.samples import Sample
@@ -297,4 +299,16 @@ def test_a_diagram_has_a_box_and_an_arrow_for_each() -> None:
     axis = figure.axes[0]
     assert [text.get_text() for text in axis.texts] == ["charge", "start", "weights"]
     assert len(axis.patches) == 5
+    plt.close(figure)
+
+
+def test_every_atom_of_a_wire_is_drawn() -> None:
+    wire = Wire.of_crystal(30.0, 9.0)
+    figure, axis = plt.subplots()
+    draw_wire(axis, wire)
+    (atoms,) = axis.collections
+    assert len(atoms.get_offsets()) == len(wire.positions)
+    low, high = axis.get_xlim()
+    assert low < 0.0
+    assert high > wire.length / 10.0
     plt.close(figure)

@@ -1,7 +1,6 @@
 """A network in the place of a metal's potential: taught its energies and forces, used to pull a wire."""
 
 import copy
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -94,11 +93,8 @@ def train(
         model = DeepPotential()
     first = training[0]
     model.settle(first.positions, first.pairs, float(torch.cat([some.energy for some in training]).mean()))
-    check = 0
-    for some in (*training, *validation):
-        for part in some:
-            check = zlib.crc32(part.numpy().tobytes(), check)
-    data = f"{len(training)} lots, checksum {check:08x}, for {model.config}"
+    check = loop.checksum(part for some in (*training, *validation) for part in some)
+    data = f"{len(training)} lots, checksum {check}, for {model.config}"
     return loop.train(model, loss, training, validation, settings, data, progress)
 
 

@@ -1,7 +1,6 @@
 """The conductance of a wire from the surroundings of its atoms: trained on short wires, asked about long ones."""
 
 import copy
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -67,11 +66,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = PooledNetwork(training[0].features.shape[-1], width, pooling)
-    check = 0
-    for batch in (*training, *validation):
-        for part in batch:
-            check = zlib.crc32(part.numpy().tobytes(), check)
-    data = f"{len(training)} batches, checksum {check:08x}, for {model.config}"
+    check = loop.checksum(part for batch in (*training, *validation) for part in batch)
+    data = f"{len(training)} batches, checksum {check}, for {model.config}"
     return loop.train(model, loss, training, validation, settings, data, progress)
 
 

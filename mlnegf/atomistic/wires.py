@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from mlnegf._common import Bools, Floats, Ints, hold, is_count, is_finite, is_positive, plain, require
+from mlnegf._common import Bools, Floats, hold, is_count, is_finite, is_positive, plain, require
 from mlnegf.atomistic.dynamics import Force, Langevin
 from mlnegf.atomistic.potential import FARTHEST, POTASSIUM, FinnisSinclair, require_apart
 
@@ -241,26 +241,3 @@ def is_whole(wire: Wire) -> bool:
     """Say whether bonds join both rigid cells of a wire."""
     _, label = connected_components(bonds(wire.positions, BOND * wire.lattice_constant), directed=False)
     return bool(label[0] == label[-1])
-
-
-def narrowest(positions: Floats, held: int, width: float) -> tuple[Ints, Floats]:
-    """Count atoms in slabs along x, and say where the fewest are.
-
-    Parameters
-    ----------
-    positions : ndarray, (atoms, 3)
-        Å, the first and last `held` atoms rigid.
-    width : float
-        Of a slab, Å.
-
-    Returns
-    -------
-    counts : ndarray, (slabs,)
-        Atoms of each slab, slabs one after the other from the first plane on.
-    edges : ndarray, (slabs + 1,)
-        Å.
-    """
-    x = positions[:, 0]
-    slabs = max(1, round(float(x[-1] - x[0]) / width))
-    counts, edges = np.histogram(x, bins=slabs, range=(float(x[0]) - 1e-9, float(x[-1]) + 1e-9))
-    return counts, edges
