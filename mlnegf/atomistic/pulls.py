@@ -5,7 +5,6 @@ One file is one pull: its snapshots while the wire is whole, and the conductance
 
 import json
 import platform
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 import xarray
-from tqdm import tqdm
 
 from mlnegf._common import Floats, __version__, require
 from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.potential import POTASSIUM
 from mlnegf.atomistic.wires import Pull, pulled
+from mlnegf.runs.filling import fill
 from mlnegf.runs.folder import Folder, content_of, entries_of
 from mlnegf.runs.netcdf import netcdf
 from mlnegf.runs.workers import Workers
@@ -167,18 +166,17 @@ def generate(
         for name in folder.entries.keys() & named.keys():
             found, mine = folder.entries[name].get("pull"), _about(named[name])
             require(found == mine, "pull", found, f"{mine}; choose another output", str(folder.path / name))
-        wanted = [name for name in named if name not in folder.entries]
-        with (
-            who.opened(len(wanted)) as tasks,
-            tqdm(total=len(named), initial=len(named) - len(wanted), unit="pull", disable=not progress) as bar,
-        ):
-            if progress:
-                bar.write(f"pulling in {tasks.words}", file=sys.stderr)
-            for name in wanted:
-                tasks.give(name, stored, named[name])
-            for name, (content, took) in tasks.results():
-                folder.add(name, content, {"command": command, "pull": _about(named[name])}, took)
-                bar.update()
+        wanted = {name: pull for name, pull in named.items() if name not in folder.entries}
+        fill(
+            folder,
+            who,
+            stored,
+            wanted,
+            lambda name: {"command": command, "pull": _about(named[name])},
+            total=len(named),
+            unit="pull",
+            progress=progress,
+        )
 
 
 def stored(pull: Pull) -> tuple[bytes, dict[str, Any]]:

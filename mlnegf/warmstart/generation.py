@@ -11,16 +11,14 @@ cold answer is marked as one that equilibrium may not lead to.
 
 import json
 import platform
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tqdm import tqdm
-
 from mlnegf._common import require
 from mlnegf._files import write_whole
+from mlnegf.runs.filling import fill
 from mlnegf.runs.folder import Folder
 from mlnegf.runs.workers import Workers
 from mlnegf.scf.biases import solve_or_say_why
@@ -78,23 +76,16 @@ def generate(
         write_whole(folder.path / DESIGN, design.text)
         # In no order of theirs, so that a run cut short has seen all kinds of devices.
         wanted = sorted((plan.digest, name) for name, plan in plans.items() if name not in folder.entries)
-        with (
-            who.opened(len(wanted)) as tasks,
-            tqdm(total=len(plans), initial=len(plans) - len(wanted), unit="device", disable=not progress) as bar,
-        ):
-            if progress:
-                _announce(folder, bar, tasks.words)
-            for _, name in wanted:
-                tasks.give(name, solved, plans[name])
-            for name, (content, took) in tasks.results():
-                folder.add(name, content, {"command": command, **_about(plans[name])}, took)
-                bar.update()
-
-
-def _announce(folder: Folder, bar: Any, words: str) -> None:
-    if folder.set_aside:
-        bar.write(f"set aside as damaged, to be made anew: {', '.join(folder.set_aside)}", file=sys.stderr)
-    bar.write(f"solving in {words}", file=sys.stderr)
+        fill(
+            folder,
+            who,
+            solved,
+            {name: plans[name] for _, name in wanted},
+            lambda name: {"command": command, **_about(plans[name])},
+            total=len(plans),
+            unit="device",
+            progress=progress,
+        )
 
 
 def _about(plan: Plan) -> dict[str, Any]:
