@@ -5,15 +5,19 @@
 
 Compact wires are split at random, as was published, and by pull: snapshots of one pull resemble each other. Every model
 sees the same wires. "Local" networks read the surroundings of each atom; the others one row of numbers of each wire.
-What takes long, the descriptors, is kept beside the data.
+Every snapshot of the full wires is predicted by the largest over atoms, every tenth by all models. What takes long is
+kept beside the data, and `--workers` processes share it; stages are timed when they are done.
 """
 
 import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,30 +25,76 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from shared import Record, arguments
+from tqdm import tqdm
 
 from mlnegf._common import Floats
 from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.descriptors import Projection, Singles, Soap
 from mlnegf.atomistic.hard_cases import chain, two_necks
-from mlnegf.atomistic.prediction import Scores, batches, predicted, train
-from mlnegf.atomistic.pulls import Trajectory, read_all
+from mlnegf.atomistic.prediction import Network, Scores, batches, nearest, predicted, train
+from mlnegf.atomistic.pulls import Trajectory, read
 from mlnegf.atomistic.rivals import SMOOTH, STEP, coulomb_eigenvalues, narrowest_section, sections, thin_lengths
 from mlnegf.atomistic.wires import pulled
 from mlnegf.learning.networks.pooled import PooledNetwork
+from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.training import Settings
 from mlnegf.runs.folder import entries_of
 
 KEPT: Final = 128
 MOST_ATOMS: Final = 504
 """Of a full wire: Coulomb matrices are filled up to them."""
-KINDS: Final = ("compact", "full")
-LOCAL: Final = {"local, max": "max", "local, attention": "attention", "local, mean": "mean", "local, sum": "sum"}
-ONE_SEED: Final = ("local, mean", "local, sum")
+LOCAL: Final = {
+    "local, max": "max",
+    "local, attention": "attention",
+    "local, mean": "mean",
+    "local, sum": "sum",
+    "local, stacked": "stacked",
+}
+SEVERAL_SEEDS: Final = ("local, max", "local, attention")
 GLOBAL: Final = ("average SOAP", "Coulomb matrix", "profile")
+PRODUCED: Final = "local, max"
+SHARES: Final = (0.125, 0.25, 0.5)
+RANKED: Final = 10
+"""Of full wires one snapshot in so many is asked of every model."""
 BINS: Final = np.arange(0.0, 12.01, 0.25)
+DRAWS: Final = 400
+"""Of whole pulls, with repetition, for error bars."""
+
+Arrays = dict[str, Any]
 
 
-def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job:
+    """What decides every number: the data, and how long and how often is learned."""
+
+    data: Path
+    epochs: int
+    seeds: int
+    wires: int
+
+    def files(self, kind: str) -> list[tuple[Path, dict[str, Any]]]:
+        """Return the files of pulls, in order, and what is known of each."""
+        return [(self.data / kind / name, entry) for name, entry in sorted(entries_of(self.data / kind).items())]
+
+    def wire(self, kind: str, number: int) -> Trajectory:
+        """Read one pull."""
+        return read(*self.files(kind)[number])
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where what takes long is kept: it belongs to these compact wires and descriptors."""
+        digests = [entry["sha256"] for _, entry in self.files("compact")]
+        name = f"learned-{zlib.crc32(repr((digests, Soap(), KEPT)).encode()):08x}"
+        (self.data / name).mkdir(exist_ok=True)
+        return self.data / name
+
+    def weights(self, kind: str, name: str, seed: int, share: float = 1.0) -> Path:
+        """Where the weights of a model are kept that has learned from a share of the pulls."""
+        words = (kind, *name.replace(",", "").split(), seed, share, self.epochs)
+        return self.folder / f"{'-'.join(map(str, words))}.pt"
+
+
+def kept(path: Path, make: Callable[[], Arrays]) -> Arrays:
     """Read arrays from a file, or make and write them."""
     if not path.exists():
         made = make()
@@ -55,36 +105,82 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return dict(found)
 
 
-def projection_of(soap: Soap, compact: Sequence[Trajectory]) -> Projection:
-    """Take the directions from every twentieth snapshot of some wires; no conductance enters."""
-    some = (soap(positions) for wire in compact for positions in wire.positions[::20])
-    return Projection.of(some, KEPT)
+# What compact wires are described by -------------------------------------------------------------------------------
 
 
-def described(soap: Soap, projection: Projection, wire: Trajectory, stride: int) -> dict[str, Any]:
-    """Describe every `stride`-th snapshot in every way, and note how long each took."""
-    positions = wire.positions[::stride]
-    began = time.perf_counter()
-    local = np.array([projection(soap(structure)) for structure in positions])
-    seconds = time.perf_counter() - began
-    made = {
-        "local": local,
+@cache
+def numbered(job: Job) -> Any:
+    """Return which pull each compact wire belongs to, (wires,)."""
+    counts = [len(job.wire("compact", number).positions) for number in range(len(job.files("compact")))]
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+@cache
+def splits(job: Job) -> dict[str, list[Any]]:
+    """Deal compact wires out for training, validation and test: 72, 8 and 20 in 100, at random or whole pulls.
+
+    Of every 25 pulls, in the order of their temperatures and then by lot, 18, 2 and 5.
+    """
+    pull, rng = numbered(job), np.random.default_rng(0)
+    order, count = rng.permutation(len(pull)), len(pull)
+    at_random = np.split(order, [round(0.72 * count), round(0.8 * count)])
+    hot = np.array([job.wire("compact", number).pull.temperature for number in range(pull[-1] + 1)])
+    dealt = np.empty(len(hot), dtype=int)
+    dealt[np.lexsort((rng.random(len(hot)), hot))] = np.arange(len(hot)) % 25
+    part = np.where(dealt % 5 == 2, 2, np.where(np.isin(dealt, (4, 15)), 1, 0))
+    return {"random": at_random, "pull": [np.flatnonzero(part[pull] == lot) for lot in range(3)]}
+
+
+@cache
+def projection(job: Job) -> Projection:
+    """Take the directions from every twentieth snapshot of the training pulls; no conductance enters."""
+
+    def made() -> Arrays:
+        numbers = np.unique(numbered(job)[splits(job)["pull"][0]])
+        wires = (job.wire("compact", number).positions[::20] for number in numbers.tolist())
+        return vars(Projection.of((Soap()(structure) for some in wires for structure in some), KEPT))
+
+    found = kept(job.folder / "projection.npz", made)
+    return Projection(found["mean"], found["directions"], found["scale"], float(found["left_out"]))
+
+
+def surroundings(job: Job, positions: Floats) -> Singles:
+    """Describe every atom of structures, (structures, atoms, kept)."""
+    soap, project = Soap(), projection(job)
+    return np.array([project(soap(structure)) for structure in positions])
+
+
+def rows_of(positions: Floats, local: Singles) -> Arrays:
+    """Describe structures by one row of numbers each."""
+    return {
         "average SOAP": local.mean(1),
         "profile": np.array([thin_lengths(structure) for structure in positions]),
         "narrowest": np.array([narrowest_section(structure) for structure in positions]),
         "Coulomb matrix": np.array([coulomb_eigenvalues(structure, MOST_ATOMS) for structure in positions]),
     }
-    return {**made, "conductance": wire.conductance[::stride], "seconds": seconds / len(positions)}
 
 
-def splits(pull: Floats) -> dict[str, list[Any]]:
-    """Deal wires out for training, validation and test: 72, 8 and 20 in 100, at random or whole pulls."""
-    rng = np.random.default_rng(0)
-    order, count = rng.permutation(len(pull)), len(pull)
-    at_random = np.split(order, [round(0.72 * count), round(0.8 * count)])
-    pulls = rng.permutation(np.unique(pull))
-    lots = np.split(pulls, [round(0.72 * len(pulls)), round(0.8 * len(pulls))])
-    return {"random": at_random, "pull": [np.flatnonzero(np.isin(pull, lot)) for lot in lots]}
+def describe(job: Job, number: int) -> Arrays:
+    """Describe a compact pull in every way."""
+
+    def made() -> Arrays:
+        wire = job.wire("compact", number)
+        local = surroundings(job, wire.positions)
+        lists = np.array([nearest(structure) for structure in wire.positions])
+        rows = rows_of(wire.positions, local)
+        return {**rows, "local": local, "neighbours": lists.astype(np.int16), "conductance": wire.conductance}
+
+    return kept(job.folder / f"compact-{number:04d}.npz", made)
+
+
+@cache
+def compact(job: Job) -> Arrays:
+    """Return all compact wires, described."""
+    each = [describe(job, number) for number in range(len(job.files("compact")))]
+    return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+
+
+# Models ------------------------------------------------------------------------------------------------------------
 
 
 class Standard:
@@ -99,103 +195,184 @@ class Standard:
         return np.asarray((rows - self.mean) / self.scale, dtype=np.float32)[:, None]
 
 
-Model = Callable[[dict[str, Any]], Floats]
+Model = Callable[[Mapping[str, Any]], Floats]
+"""From a description of wires to their conductance."""
 
 
-def taught(
-    name: str, seed: int, data: dict[str, Any], parts: Sequence[Any], epochs: int, weights: Path
-) -> tuple[Model, dict[str, Any]]:
-    """Teach one model, or read it: from a description of wires to their conductance."""
-    training, validation, _ = (np.sort(part) for part in parts)
-    values = data["conductance"]
+def models(job: Job) -> Iterator[tuple[str, int]]:
+    """Yield every network and seed."""
+    for name in (*LOCAL, *GLOBAL):
+        several = name in SEVERAL_SEEDS or name in GLOBAL
+        yield from ((name, seed) for seed in range(job.seeds if several else 1))
+
+
+def read_weights(path: Path) -> tuple[Network, float]:
+    """Read a network, and how long it learned, s."""
+    saved = torch.load(path, weights_only=True)
+    kind = PooledNetwork if "pooling" in saved["config"] else StackedNetwork
+    model: Network = kind(**saved["config"])
+    model.load_state_dict(saved["weights"])
+    return model, saved["seconds"]
+
+
+def teach(job: Job, kind: str, name: str, seed: int, share: float = 1.0) -> None:
+    """Teach a network, unless its weights are there; with a share of the pulls, as many steps as with all."""
+    path = job.weights(kind, name, seed, share)
+    if path.exists():
+        return
+    data, parts = compact(job), few(job, kind, share)
+    if name in LOCAL:
+        pooling, width, epochs = LOCAL[name], 96, round(job.epochs / share)
+        features = [data["local"][part] for part in parts]
+    else:
+        pooling, width, epochs = "mean", 128, 4 * job.epochs
+        standard = Standard(data[name][parts[0]])
+        features = [standard(data[name][part]) for part in parts]
+    lists = [data["neighbours"][part].astype(np.int64) if pooling == "stacked" else None for part in parts]
+    values = [data["conductance"][part] for part in parts]
+    training, validation = (batches(*some, seed=seed) for some in zip(features, values, lists, strict=True))
+    settings = Settings(epochs=epochs, learning_rate=2e-3, seed=seed)
+    began = time.perf_counter()
+    found = train(training, validation, settings, pooling, width, progress=False)
+    saved = {"config": found.model.config, "weights": found.model.state_dict()}
+    torch.save({**saved, "seconds": round(time.perf_counter() - began, 1)}, path)
+
+
+def few(job: Job, kind: str, share: float) -> list[Any]:
+    """Return the training and validation parts of a split, of the training pulls only a share."""
+    training, validation = (np.sort(part) for part in splits(job)[kind][:2])
+    if share < 1.0:
+        pull = numbered(job)[training]
+        pulls = np.random.default_rng(1).permutation(np.unique(pull))
+        training = training[np.isin(pull, pulls[: max(1, round(share * len(pulls)))])]
+    return [training, validation]
+
+
+def model_of(job: Job, kind: str, name: str, seed: int) -> Model:
+    """Return a model that has learned."""
+    data, training = compact(job), np.sort(splits(job)[kind][0])
     if name == "narrowest":
         order = training[np.argsort(data["narrowest"][training], kind="stable")]
-        x, y = data["narrowest"][order], isotonic_regression(values[order]).x
-        return lambda some: np.interp(some["narrowest"], x, y), {}
-    if name in LOCAL:
-        read, pooling, width, count = (lambda some: some["local"]), LOCAL[name], 96, epochs
-    else:
+        x, y = data["narrowest"][order], isotonic_regression(data["conductance"][order]).x
+        return lambda some: np.asarray(np.interp(some["narrowest"], x, y))
+    network, _ = read_weights(job.weights(kind, name, seed))
+    if name in GLOBAL:
         standard = Standard(data[name][training])
-        read, pooling, width, count = (lambda some: standard(some[name])), "mean", 128, 4 * epochs
-    began, about = time.perf_counter(), {}
-    if weights.exists():
-        saved = torch.load(weights, weights_only=True)
-        model = PooledNetwork(**saved["config"])
-        model.load_state_dict(saved["weights"])
-        about = {"seconds": saved["seconds"]}
-    else:
-        features = read(data)
-        lots = (batches(features[part], values[part], seed=seed) for part in (training, validation))
-        settings = Settings(epochs=count, learning_rate=2e-3, seed=seed)
-        found = train(*lots, settings, pooling, width, progress=False)
-        model, seconds = found.model, round(time.perf_counter() - began, 1)
-        torch.save({"config": model.config, "weights": model.state_dict(), "seconds": seconds}, weights)
-        about = {"seconds": seconds}
-    return lambda some: predicted(model, read(some)), about
+        return lambda some: predicted(network, standard(some[name]))
+    if isinstance(network, StackedNetwork):
+        return lambda some: predicted(network, some["local"], some["neighbours"].astype(np.int64))
+    return lambda some: predicted(network, some["local"])
 
 
-def models(seeds: int) -> Iterator[tuple[str, int]]:
-    """Yield every model and seed."""
-    for name in LOCAL:
-        yield from ((name, seed) for seed in range(1 if name in ONE_SEED else seeds))
-    for name in GLOBAL:
-        yield from ((name, seed) for seed in range(seeds))
-    yield "narrowest", 0
+# Rows --------------------------------------------------------------------------------------------------------------
 
 
-def learning(
-    data: dict[str, Any], pull: Any, parts: Sequence[Any], share: float, epochs: int, folder: Path
-) -> dict[str, Any]:
-    """Teach with a share of the pulls, as many steps of the weights as with all of them."""
-    pulls = np.random.default_rng(1).permutation(np.unique(pull[parts[0]]))
-    few = pulls[: max(1, round(share * len(pulls)))]
-    training = parts[0][np.isin(pull[parts[0]], few)]
-    lots = training, parts[1], parts[2]
-    model, cost = taught("local, max", 0, data, lots, round(epochs / share), folder / f"curve-{share}.pt")
-    some = {name: data[name][parts[2]] for name in ("local", "conductance")}
-    return {**Scores.of(model(some), some["conductance"])._asdict(), **cost, "pulls": len(few), "wires": len(training)}
+def over_pulls(said: Floats, true: Floats, pull: Any) -> dict[str, Any]:
+    """Score predictions, with the middle 90 in 100 of what other pulls of the same kind would have given."""
+    rng, places = np.random.default_rng(0), [np.flatnonzero(pull == number) for number in np.unique(pull)]
+    drawn = []
+    for _ in range(DRAWS):
+        some = np.concatenate([places[n] for n in rng.integers(len(places), size=len(places))])
+        drawn.append(Scores.of(said[some], true[some]))
+    low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
+    scores = Scores.of(said, true)
+    return {
+        name: value
+        for n, word in enumerate(Scores._fields)
+        for name, value in ((word, scores[n]), (f"{word}_range", [float(low[n]), float(high[n])]))
+    }
 
 
-def by_speed(compact: Sequence[Trajectory]) -> dict[str, Any]:
-    """Count conductances by NEGF for each speed of pulling, and snapshots of each pull between 0.8 and 1.2 quanta."""
-    found: dict[str, Any] = {}
-    for speed in sorted({wire.pull.speed for wire in compact}):
-        some = [wire.conductance for wire in compact if wire.pull.speed == speed]
-        plateau = [float(((values > 0.8) & (values < 1.2)).mean()) for values in some]
-        counts = np.histogram(np.concatenate(some), BINS)[0]
-        found[f"{speed:g}"] = {"counts": counts.tolist(), "plateau": plateau}
-    return {"speeds": found}
+def on_compact(job: Job, kind: str, name: str, seed: int) -> dict[str, Any]:
+    """Score a model on the compact wires that it was not taught."""
+    data, test = compact(job), np.sort(splits(job)[kind][2])
+    some = {column: data[column][test] for column in data}
+    said, true = model_of(job, kind, name, seed)(some), some["conductance"]
+    pairs = {"said": said.round(3).tolist(), "true": true.round(3).tolist()} if seed == 0 else {}
+    cost = {} if name == "narrowest" else {"seconds": read_weights(job.weights(kind, name, seed))[1]}
+    return {**over_pulls(said, true, numbered(job)[test]), **cost, "tests": len(test), **pairs}
 
 
-def selected(compact: Sequence[Trajectory], pull: Any, data: dict[str, Any], weights: Path) -> dict[str, Any]:
+def learning(job: Job, share: float) -> dict[str, Any]:
+    """Score what a share of the pulls taught."""
+    data, test = compact(job), np.sort(splits(job)["pull"][2])
+    training = few(job, "pull", share)[0]
+    network, seconds = read_weights(job.weights("pull", PRODUCED, 0, share))
+    scores = over_pulls(predicted(network, data["local"][test]), data["conductance"][test], numbered(job)[test])
+    return {**scores, "pulls": len(np.unique(numbered(job)[training])), "wires": len(training), "seconds": seconds}
+
+
+def pulls_of(job: Job, kind: str) -> dict[str, Any]:
+    """Say what was pulled, how warm it was, where it broke, and, of each speed, what it conducted on its way."""
+    columns: dict[str, list[Any]] = {}
+    for number in range(min(len(job.files(kind)), job.wires)):
+        wire = job.wire(kind, number)
+        near_one = (wire.conductance > 0.8) & (wire.conductance < 1.2)
+        row = {
+            "speed": wire.pull.speed,
+            "asked": wire.pull.temperature,
+            "temperature": round(float(wire.temperature.mean()), 1),
+            "atoms": wire.positions.shape[1],
+            "snapshots": len(wire.positions),
+            "start": round(float(wire.length[0]), 2),
+            "end": round(float(wire.length[-1]), 2),
+            "broke": wire.broke,
+            "near_one": round(float(near_one.mean()), 4),
+            "counts": np.histogram(wire.conductance, BINS)[0].tolist(),
+            "seconds": job.files(kind)[number][1]["seconds"],
+        }
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value)
+    return columns
+
+
+def selected(job: Job) -> dict[str, Any]:
     """Say how far from the narrowest place the atoms lie that hold a largest value, and how far all do, Å."""
-    saved = torch.load(weights, weights_only=True)
-    model = PooledNetwork(**saved["config"])
-    model.load_state_dict(saved["weights"])
-    starts = {number: int(np.flatnonzero(pull == number)[0]) for number in np.unique(pull).tolist()}
+    network, _ = read_weights(job.weights("random", PRODUCED, 0))
+    assert isinstance(network, PooledNetwork)
     winners, every = [], []
-    for number, wire in enumerate(compact):
+    for number in range(len(job.files("compact"))):
+        wire, local = job.wire("compact", number), describe(job, number)["local"]
         for place in range(0, len(wire.positions), 20):
             x = wire.positions[place][:, 0]
-            areas = sections(wire.positions[place])
-            neck = x.min() + SMOOTH + float(np.argmin(areas)) * STEP
+            neck = x.min() + SMOOTH + float(np.argmin(sections(wire.positions[place]))) * STEP
             with torch.no_grad():
-                said = model.of_atoms(torch.from_numpy(data["local"][starts[number] + place]))
+                said = network.of_atoms(torch.from_numpy(local[place]))
             winners.append(abs(x[said.argmax(0).numpy()] - neck))
             every.append(abs(x - neck))
-    shares = {"winners": np.concatenate(winners), "all": np.concatenate(every)}
-    return {name: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for name, values in shares.items()}
+    lots = {"winners": np.concatenate(winners), "all": np.concatenate(every)}
+    return {name: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for name, values in lots.items()}
 
 
-def seconds_each(soap: Soap, projection: Projection, wire: Trajectory, model: Model) -> dict[str, Any]:
-    """Time each stage on the same snapshots, seconds a structure; medians of five."""
+def hard(job: Job, name: str) -> dict[str, Any]:
+    """Ask about wires whose conductance is decided by what no atom sees."""
+    wires = {
+        "necks": {apart: two_necks(apart) for apart in range(4, 17)},
+        "chain": {atoms: chain(atoms, 4.4) for atoms in range(1, 15)},
+        "tunnelling": {atoms: chain(atoms, 6.1) for atoms in range(1, 9)},
+    }
+    votes = [model_of(job, "random", name, seed) for seed in range(job.seeds if name in SEVERAL_SEEDS else 1)]
+    rows = {}
+    for kind, some in wires.items():
+        said, true = [], []
+        for wire in some.values():
+            about = {"local": surroundings(job, wire.positions[None]), "neighbours": nearest(wire.positions)[None]}
+            said.append([float(vote(about)[0]) for vote in votes])
+            true.append(float(conductances(wire.positions[None], wire.held)[0]))
+        rows[kind] = {"size": list(some), "true": true, "said": said}
+    return rows
+
+
+def timed(job: Job) -> dict[str, Any]:
+    """Time each stage on the same snapshots of a compact wire, seconds a structure; medians of five."""
+    wire = job.wire("compact", 1)
     pull, positions = wire.pull, wire.positions[:: max(1, len(wire.positions) // 40)]
-    features = {"local": np.array([projection(soap(structure)) for structure in positions])}
+    model = model_of(job, "random", PRODUCED, 0)
+    features = {"local": surroundings(job, positions)}
     short = replace(pull, longest=pull.length + 2.0, rest=0.0)
-
     stages: dict[str, tuple[Callable[[], Any], int]] = {
         "dynamics": (lambda: list(pulled(short)), sum(1 for _ in pulled(short)) - 1),
-        "descriptors": (lambda: [projection(soap(structure)) for structure in positions], len(positions)),
+        "descriptors": (lambda: surroundings(job, positions), len(positions)),
         "network": (lambda: model(features), len(positions)),
         "NEGF": (lambda: conductances(positions, wire.held), len(positions)),
     }
@@ -210,105 +387,146 @@ def seconds_each(soap: Soap, projection: Projection, wire: Trajectory, model: Mo
     return {**found, "atoms": positions.shape[1]}
 
 
-def hard_cases(soap: Soap, projection: Projection, votes: Sequence[Model]) -> dict[str, Any]:
-    """Ask about wires whose conductance is decided by what no atom sees."""
-    wires = {
-        "necks": {apart: two_necks(apart) for apart in range(4, 17)},
-        "chain": {atoms: chain(atoms, 4.4) for atoms in range(1, 15)},
-        "tunnelling": {atoms: chain(atoms, 6.1) for atoms in range(1, 9)},
+# Full wires --------------------------------------------------------------------------------------------------------
+
+
+def produce(job: Job, number: int) -> Arrays:
+    """Predict every snapshot of a full pull by one model, and one in `RANKED` by all that read surroundings."""
+    file, entry = job.files("full")[number]
+
+    def made() -> Arrays:
+        wire = read(file, entry)
+        votes = {seed: model_of(job, "random", PRODUCED, seed) for seed in range(job.seeds)}
+        others = [(name, seed) for name, seed in models(job) if name in LOCAL and name != PRODUCED]
+        ranked = {f"{name}/{seed}": model_of(job, "random", name, seed) for name, seed in others}
+        said: dict[str, list[Floats]] = {name: [] for name in ("all", *ranked)}
+        rows: dict[str, list[Any]] = {}
+        for first in range(0, len(wire.positions), RANKED):
+            positions = wire.positions[first : first + RANKED]
+            local = surroundings(job, positions)
+            said["all"].append(np.array([vote({"local": local}) for vote in votes.values()]).T)
+            one = {"local": local[:1], "neighbours": nearest(positions[0])[None]}
+            for name, model in ranked.items():
+                said[name].append(model(one))
+            for name, row in rows_of(positions[:1], local[:1]).items():
+                rows.setdefault(name, []).append(row)
+        joined = {name: np.concatenate(some) for name, some in (*said.items(), *rows.items())}
+        return {**joined, "conductance": wire.conductance, "length": wire.length}
+
+    return kept(job.folder / f"full-{entry['sha256'][:8]}.npz", made)
+
+
+def all_full(job: Job) -> dict[str, Any]:
+    """Join what was found of full wires: every snapshot, and those asked of every model."""
+    each = [produce(job, number) for number in range(min(len(job.files("full")), job.wires))]
+    wide = ("all", "conductance", "length")
+    every = {name: np.concatenate([one[name] for one in each]) for name in wide}
+    names = [name for name in each[0] if name not in wide]
+    ranked = {name: np.concatenate([one[name] for one in each]) for name in names}
+    for name in ("conductance", "length"):
+        ranked[name] = np.concatenate([one[name][::RANKED] for one in each])
+    for seed in range(job.seeds):
+        ranked[f"{PRODUCED}/{seed}"] = np.concatenate([one["all"][::RANKED, seed] for one in each])
+    for name, seed in (*models(job), ("narrowest", 0)):
+        if name not in LOCAL:
+            ranked[f"{name}/{seed}"] = model_of(job, "random", name, seed)(ranked)
+    counts = [len(one["conductance"]) for one in each]
+    every["pull"] = np.repeat(np.arange(len(each)), counts)
+    ranked["pull"] = np.repeat(np.arange(len(each)), [-(-count // RANKED) for count in counts])
+    return {"every": every, "ranked": ranked}
+
+
+def agreement(said: Floats, true: Floats) -> float:
+    """Return the share of the variance of a histogram's bins that another one explains."""
+    return float(1 - ((said - true) ** 2).mean() / true.var())
+
+
+def on_full(job: Job, some: Arrays, said: Floats) -> dict[str, Any]:
+    """Score predictions of full wires, of all and of those longer than twice the longest compact one, and count."""
+    true, pull, long = some["conductance"], some["pull"], some["length"] > 2 * longest(job)
+    counts, wanted = (np.histogram(values, BINS)[0] for values in (said, true))
+    beyond = over_pulls(said[long], true[long], pull[long]) if long.any() else {}
+    return {
+        **over_pulls(said, true, pull),
+        **{f"long_{name}": value for name, value in beyond.items()},
+        "long_wires": int(long.sum()),
+        "histogram_r2": agreement(counts, wanted),
+        "histogram": counts.tolist(),
+        "true_histogram": wanted.tolist(),
+        "wires": len(said),
     }
-    rows = {}
-    for name, some in wires.items():
-        said = [
-            [float(vote({"local": projection(soap(wire.positions))[None]})[0]) for vote in votes]
-            for wire in some.values()
-        ]
-        true = [float(conductances(wire.positions[None], wire.held)[0]) for wire in some.values()]
-        rows[name] = {"size": list(some), "true": true, "said": said}
-    return rows
+
+
+@cache
+def longest(job: Job) -> float:
+    """Return how long the longest compact wire was, Å."""
+    return max(float(job.wire("compact", number).length[-1]) for number in range(len(job.files("compact"))))
+
+
+def halves(job: Job, some: Arrays) -> dict[str, Any]:
+    """Say how alike NEGF's own histograms of two halves of the pulls are: no prediction need be better."""
+    rng, pulls, found = np.random.default_rng(0), np.unique(some["pull"]), []
+    for _ in range(DRAWS):
+        half = np.isin(some["pull"], rng.permutation(pulls)[: len(pulls) // 2])
+        one, other = (np.histogram(some["conductance"][part], BINS, density=True)[0] for part in (half, ~half))
+        found.append(agreement(one, other))
+    return {"r2": float(np.median(found)), "range": np.quantile(found, (0.05, 0.95)).tolist()}
+
+
+# All of it ---------------------------------------------------------------------------------------------------------
+
+
+def shared_out(job: Job, workers: int, task: Callable[..., Any], lots: Sequence[tuple[Any, ...]], words: str) -> None:
+    """Do a task for each of its arguments in several processes; what it finds, it keeps in files."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), single_thread) as pool:
+        waiting = [pool.submit(done, task, job, lot) for lot in lots]
+        for one in tqdm(waiting, desc=words, mininterval=5.0):
+            one.result()
+
+
+def single_thread() -> None:
+    """Keep a worker to one thread."""
+    torch.set_num_threads(1)
+
+
+def done(task: Callable[..., Any], job: Job, lot: tuple[Any, ...]) -> None:
+    """Do a task; nothing is sent back."""
+    task(job, *lot)
 
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, epochs=20, seeds=3, stride=10, wires=120)
-    folder, soap = given.data, Soap()
-    compact = list(read_all(folder / "compact"))
-    counts = [len(wire.positions) for wire in compact]
-    pull = np.repeat(np.arange(len(compact)), counts)
-    lots = splits(pull)
-    # What is kept belongs to these wires, these descriptors, and this number of epochs.
-    digests = {kind: [entry["sha256"] for _, entry in sorted(entries_of(folder / kind).items())] for kind in KINDS}
-    folder = folder / f"learned-{zlib.crc32(repr((digests['compact'], soap, KEPT, given.epochs)).encode()):08x}"
-    folder.mkdir(exist_ok=True)
-    taught_on = [compact[number] for number in np.unique(pull[lots["pull"][0]])]
-    stored = kept(folder / "projection.npz", lambda: vars(projection_of(soap, taught_on)))
-    projection = Projection(stored["mean"], stored["directions"], stored["scale"], float(stored["left_out"]))
-    names = [f"{n:04d}" for n in range(len(compact))]
-    each = [
-        kept(folder / f"compact-{name}.npz", lambda wire=wire: described(soap, projection, wire, 1))
-        for name, wire in zip(names, compact, strict=True)
-    ]
-    columns = [name for name in each[0] if name != "seconds"]
-    data = {name: np.concatenate([one[name] for one in each]) for name in columns}
-    about = {"wires": len(pull), "pulls": len(each), "epochs": given.epochs, "stride": given.stride}
-    record = Record(given.output, sys.argv, {**about, "left_out": projection.left_out})
-    found: dict[str, Model] = {}
-    for kind, parts in lots.items():
-        for name, seed in models(given.seeds):
-            path = folder / f"{kind}-{name.replace(', ', '-').replace(' ', '-')}-{seed}.pt"
-            model, cost = taught(name, seed, data, parts, given.epochs, path)
-            if kind == "random":
-                found[f"{name}/{seed}"] = model
-
-            def row(
-                model: Model = model, test: Any = parts[2], cost: dict[str, Any] = cost, shown: bool = seed == 0
-            ) -> dict[str, Any]:
-                some = {column: data[column][test] for column in columns}
-                said = model(some)
-                pairs = {"said": said.round(3).tolist(), "true": some["conductance"].round(3).tolist()} if shown else {}
-                return {**Scores.of(said, some["conductance"])._asdict(), **cost, "tests": len(test), **pairs}
-
-            record.add({"kind": "compact", "split": kind, "model": name, "seed": seed}, row)
-    parts = lots["pull"]
-    for share in (0.125, 0.25, 0.5):
-        record.add({"kind": "curve", "share": share}, learning, data, pull, parts, share, given.epochs, folder)
-    record.add({"kind": "speeds"}, by_speed, compact)
-    record.add({"kind": "selected"}, selected, compact, pull, data, folder / "random-local-max-0.pt")
-    record.add({"kind": "seconds"}, seconds_each, soap, projection, compact[1], found["local, max/0"])
-    for name in ("local, max", "local, attention"):
-        votes = [found[f"{name}/{seed}"] for seed in range(given.seeds)]
-        record.add({"kind": "hard", "model": name}, hard_cases, soap, projection, votes)
-    full = []
-    for number, wire in enumerate(read_all(given.data / "full")):
-        if number == given.wires:
-            break
-        path = folder / f"full-{digests['full'][number][:8]}-{given.stride}.npz"
-        one = kept(path, lambda wire=wire: described(soap, projection, wire, given.stride))
-        said = {name: model(one) for name, model in found.items()}
-        full.append({**said, "true": one["conductance"], "length": wire.length[:: given.stride]})
-    true, length = (np.concatenate([one[name] for one in full]) for name in ("true", "length"))
-    for name in found:
-        values = np.concatenate([one[name] for one in full])
-        model, seed = name.split("/")
-        long = length > 138.0
-
-        def row(values: Floats = values, long: Any = long) -> dict[str, Any]:
-            counts, wanted = (np.histogram(some, BINS)[0] for some in (values, true))
-            scores = Scores.of(values, true)
-            beyond = Scores.of(values[long], true[long])
-            shares = float(1 - ((counts - wanted) ** 2).mean() / wanted.var())
-            return {
-                **scores._asdict(),
-                "long_r2": beyond.r2,
-                "long_mae": beyond.mae,
-                "histogram_r2": shares,
-                "histogram": counts.tolist(),
-                "true_histogram": wanted.tolist(),
-                "wires": len(values),
-                "longest": float(length.max()),
-            }
-
-        record.add({"kind": "full", "pulls": len(full), "model": model, "seed": int(seed)}, row)
+    given = arguments(__doc__, epochs=20, seeds=3, wires=120, workers=2)
+    job = Job(given.data, given.epochs, given.seeds, given.wires)
+    about = {"epochs": job.epochs, "seeds": job.seeds, "left_out": projection(job).left_out, "bins": BINS.tolist()}
+    record = Record(given.output, sys.argv, about)
+    numbers = range(len(job.files("compact")))
+    shared_out(job, given.workers, describe, [(number,) for number in numbers], "compact wires")
+    lessons = [(kind, name, seed) for name, seed in models(job) for kind in splits(job)]
+    curve = [("pull", PRODUCED, 0, share) for share in SHARES]
+    shared_out(job, given.workers, teach, [*lessons, *curve], "lessons")
+    for kind in ("compact", "full"):
+        record.add({"kind": "pulls", "of": kind}, pulls_of, job, kind)
+    for kind in splits(job):
+        for name, seed in (*models(job), ("narrowest", 0)):
+            key = {"kind": "compact", "split": kind, "model": name, "seed": seed}
+            record.add(key, on_compact, job, kind, name, seed)
+    for share in SHARES:
+        record.add({"kind": "curve", "share": share}, learning, job, share)
+    record.add({"kind": "selected"}, selected, job)
+    for name in ("local, max", "local, attention", "local, stacked"):
+        record.add({"kind": "hard", "model": name}, hard, job, name)
+    record.add({"kind": "seconds"}, timed, job)
+    pulls = [(number,) for number in range(min(len(job.files("full")), job.wires))]
+    shared_out(job, given.workers, produce, pulls, "full wires")
+    found = all_full(job)
+    every, ranked = found["every"], found["ranked"]
+    for name, seed in (*models(job), ("narrowest", 0)):
+        record.add({"kind": "full", "model": name, "seed": seed}, on_full, job, ranked, ranked[f"{name}/{seed}"])
+    for seed in range(job.seeds):
+        record.add({"kind": "production", "seed": seed}, on_full, job, every, every["all"][:, seed])
+    record.add({"kind": "production", "seed": "mean"}, on_full, job, every, every["all"].mean(1))
+    record.add({"kind": "halves"}, halves, job, every)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from mlnegf.atomistic.descriptors import Projection, Soap
 from mlnegf.atomistic.neural_potential import NeuralPotential, Structures, both_ways, errors
 from mlnegf.atomistic.neural_potential import train as train_potential
 from mlnegf.atomistic.potential import POTASSIUM
-from mlnegf.atomistic.prediction import Predictor, Scores, batches, predicted, train
+from mlnegf.atomistic.prediction import Predictor, Scores, batches, nearest, predicted, train
 from mlnegf.atomistic.rivals import coulomb_eigenvalues, narrowest_section, sections, thin_lengths
 from mlnegf.atomistic.wires import Wire
 from mlnegf.learning.networks.deep_potential import DeepPotential
 from mlnegf.learning.networks.pooled import POOLINGS, PooledNetwork
+from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.training import Settings
 
 
@@ -117,6 +118,59 @@ def test_a_network_learns_what_the_narrowest_atom_says() -> None:
     scores = Scores.of(predicted(trained.model, features[-100:]), answer[-100:])
     assert scores.r2 > 0.9
     assert scores.mae < 0.2
+
+
+def test_neighbours_are_the_nearest_atoms() -> None:
+    cells = Wire.of_crystal(27.0, 17.5).positions
+    inside = int(np.argmin(np.linalg.norm(cells - cells.mean(0), axis=1)))
+    away = np.linalg.norm(cells[nearest(cells)[inside]] - cells[inside], axis=1)
+    a0 = POTASSIUM.lattice_constant
+    np.testing.assert_allclose(away, [np.sqrt(3) / 2 * a0] * 8 + [a0] * 6, rtol=1e-12)
+
+
+def test_a_stack_of_poolings_knows_no_order_and_what_lies_farther_away() -> None:
+    torch.manual_seed(0)
+    model, positions = StackedNetwork(8, 16), wire()
+    features, lists = torch.randn(len(positions), 8), torch.from_numpy(nearest(positions, 3))
+    order = torch.randperm(len(positions))
+    renamed = torch.argsort(order)[lists[order]]
+    said = model(features[None], lists[None])
+    torch.testing.assert_close(model(features[order][None], renamed[None]), said, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        model(torch.stack([features, 2 * features]), torch.stack([lists, lists]))[:1], said, rtol=1e-5, atol=1e-6
+    )
+
+    # An atom hears of the neighbours of its neighbours, and of no others.
+    heard: list[torch.Tensor] = []
+    model.structure.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    leaves = features.clone().requires_grad_()
+    hidden = model.rounds[-1].register_forward_hook(lambda *given: heard.append(given[2]))
+    model(leaves[None], lists[None])
+    hidden.remove()
+    last = next(some for some in heard if some.dim() == 3)
+    (slope,) = torch.autograd.grad(last[0, 0].sum(), leaves)
+    within = {0} | set(lists[0].tolist())
+    within |= {other for near in within for other in lists[near].tolist()}
+    reached = set(slope.abs().sum(1).nonzero()[:, 0].tolist())
+    assert reached <= within
+    assert not reached <= {0} | set(lists[0].tolist())
+
+
+def test_a_stack_learns_what_two_neighbours_say_together() -> None:
+    """The largest over atoms of a sum over neighbours: no atom alone knows it."""
+    rng, positions = np.random.default_rng(0), wire(length=40.0)
+    lists = np.repeat(nearest(positions, 3)[None], 600, 0)
+    features = rng.standard_normal((600, len(positions), 2)).astype(np.float32)
+    largest = features[..., 0][np.arange(600)[:, None, None], lists].max(2)
+    answer = (largest + features[..., 1]).max(1).astype(np.float64)
+    scores = {}
+    for name, told in (("alone", None), ("stacked", lists)):
+        lots = batches(features, answer, told)
+        trained = train(lots[:30], lots[30:], Settings(epochs=40, learning_rate=3e-3), width=32, progress=False)
+        said = predicted(trained.model, features[-100:], None if told is None else told[-100:])
+        scores[name] = Scores.of(said, answer[-100:]).r2
+    assert scores["stacked"] > 0.85
+    assert scores["stacked"] > scores["alone"] + 0.2
 
 
 def test_how_conductance_follows_the_atoms() -> None:

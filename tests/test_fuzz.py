@@ -38,12 +38,14 @@ from mlnegf.atomistic.descriptors import Soap
 from mlnegf.atomistic.hamiltonian import Orbitals
 from mlnegf.atomistic.hard_cases import chain, two_necks
 from mlnegf.atomistic.potential import POTASSIUM
+from mlnegf.atomistic.prediction import nearest
 from mlnegf.atomistic.rivals import coulomb_eigenvalues, sections
 from mlnegf.atomistic.wires import Pull, Wire
 from mlnegf.learning.losses import LOSSES
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.learning.networks.deep_potential import DeepPotential
 from mlnegf.learning.networks.pooled import PooledNetwork
+from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.training import Settings
 from mlnegf.nanosheet.materials import Material, Valley, delta_valleys, isotropic
@@ -310,6 +312,8 @@ DOORS = {
     "two_necks": Door(lambda **given: two_necks(**given).positions, {"apart": 5, "thick": 0.75}),
     "chain": Door(lambda **given: chain(**given).positions, {"atoms": 3, "spacing": 4.4}),
     "PooledNetwork": Door(PooledNetwork, {"features": 4, "width": 8, "pooling": "max"}),
+    "StackedNetwork": Door(StackedNetwork, {"features": 4, "width": 8}),
+    "nearest": Door(nearest, {"positions": ATOMS, "count": 5}),
     "DeepPotential": Door(DeepPotential, {"near": 5.0, "cutoff": 7.5, "embedding": 4, "axis": 2, "width": 8}),
     "Contacts": Door(Contacts, {"source": 0.0, "drain": -0.1, "kT": 0.025}),
     "System": Door(

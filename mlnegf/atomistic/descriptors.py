@@ -93,7 +93,9 @@ class Soap:
         """
         found = self._calculator.compute([self._atoms(positions)], use_native_system=True)
         columns, weights = self._kept
-        return np.asarray(found.block(0).values[:, columns] * weights)
+        chosen = np.take(np.asarray(found.block(0).values), columns, axis=1)
+        chosen *= weights
+        return chosen
 
     def pull(self, positions: Any, weights: Floats) -> Floats:
         """Return the gradient of Σ weights · descriptors by the positions, (atoms, 3), of weights (atoms, size)."""

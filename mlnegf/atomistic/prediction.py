@@ -7,21 +7,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
-from mlnegf._common import Floats, require
+from mlnegf._common import Floats, is_count, require
 from mlnegf.atomistic.descriptors import Projection, Singles, Soap
+from mlnegf.atomistic.potential import require_positions
 from mlnegf.learning import training as loop
 from mlnegf.learning.networks.pooled import PooledNetwork
+from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.training import Settings, Trained
 
 BATCH = 16
 """Structures of one step of the weights."""
+NEAREST = 14
+"""Neighbours that a stacked network listens to: two shells of the bcc crystal."""
+
+Network = PooledNetwork | StackedNetwork
+Indices = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """Structures of one number of atoms: features (structures, atoms, features), and conductances (structures,)."""
+    """Structures of one number of atoms.
 
-    features: torch.Tensor
+    Attributes
+    ----------
+    inputs : tuple of Tensor
+        Features (structures, atoms, features), and for a `StackedNetwork` neighbours (structures, atoms, neighbours).
+    conductance : Tensor, (structures,)
+        2e²/h.
+    """
+
+    inputs: tuple[torch.Tensor, ...]
     conductance: torch.Tensor
 
 
@@ -38,17 +55,31 @@ class Scores(NamedTuple):
         return Scores(float(1 - (error**2).mean() / true.var()), float(abs(error).mean()))
 
 
-def batches(features: Singles, conductance: Floats, size: int = BATCH, seed: int = 0) -> list[Batch]:
+def nearest(positions: Any, count: int = NEAREST) -> Indices:
+    """Return the nearest neighbours of every atom, (atoms, count), of positions (atoms, 3), Å."""
+    given = require_positions(positions, "nearest")
+    good = is_count(count, 1, len(given) - 1)
+    require(good, "count", count, f"a whole number from 1 to {len(given) - 1}, the other atoms", "nearest")
+    _, found = KDTree(given).query(given, count + 1)
+    return np.asarray(found, dtype=np.int64)[:, 1:]
+
+
+def batches(
+    features: Singles, conductance: Floats, neighbours: Indices | None = None, size: int = BATCH, seed: int = 0
+) -> list[Batch]:
     """Deal structures out, in an order drawn once."""
     order = np.random.default_rng(seed).permutation(len(features))
     parts = np.array_split(order, max(1, len(order) // size))
     values = conductance.astype(np.float32)
-    return [Batch(torch.from_numpy(features[part]), torch.from_numpy(values[part])) for part in parts]
+    inputs = (features,) if neighbours is None else (features, neighbours)
+    return [
+        Batch(tuple(torch.from_numpy(some[part]) for some in inputs), torch.from_numpy(values[part])) for part in parts
+    ]
 
 
-def loss(model: PooledNetwork, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def loss(model: Network, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean squared error of a batch, twice: it is made small and watched."""
-    square = (model(batch.features) - batch.conductance).square().mean()
+    square = (model(*batch.inputs) - batch.conductance).square().mean()
     return square, square.detach()
 
 
@@ -59,22 +90,28 @@ def train(
     pooling: str = "max",
     width: int = 64,
     progress: bool = True,
-) -> Trained[PooledNetwork]:
-    """Train one network; see `learning.training.train`."""
+) -> Trained[Network]:
+    """Train one network, a `StackedNetwork` if batches name neighbours; see `learning.training.train`."""
     for name, some in (("training", training), ("validation", validation)):
         require(bool(some), name, some, "at least one Batch", "train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model = PooledNetwork(training[0].features.shape[-1], width, pooling)
-    check = loop.checksum(part for batch in (*training, *validation) for part in batch)
+        features, *neighbours = training[0].inputs
+        size = features.shape[-1]
+        model: Network = StackedNetwork(size, width) if neighbours else PooledNetwork(size, width, pooling)
+    check = loop.checksum(part for batch in (*training, *validation) for part in (*batch.inputs, batch.conductance))
     data = f"{len(training)} batches, checksum {check}, for {model.config}"
     return loop.train(model, loss, training, validation, settings, data, progress)
 
 
-def predicted(model: PooledNetwork, features: Singles, at_once: int = 64) -> Floats:
+def predicted(model: Network, features: Singles, neighbours: Indices | None = None, at_once: int = 64) -> Floats:
     """Return the conductance of structures, 2e²/h, of features (structures, atoms, features)."""
+    inputs = (features,) if neighbours is None else (features, neighbours)
     with torch.no_grad():
-        parts = [model(torch.from_numpy(features[n : n + at_once])) for n in range(0, len(features), at_once)]
+        parts = [
+            model(*(torch.from_numpy(some[n : n + at_once]) for some in inputs))
+            for n in range(0, len(features), at_once)
+        ]
     return torch.cat(parts).double().numpy()
 
 
