@@ -45,8 +45,8 @@ from mlnegf.learning.losses import LOSSES
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.learning.networks.deep_potential import DeepPotential
 from mlnegf.learning.networks.pooled import PooledNetwork
-from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.networks.separable import SeparableNetwork
+from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.training import Settings
 from mlnegf.nanosheet.materials import Material, Valley, delta_valleys, isotropic
 from mlnegf.scf.equations import Equations
