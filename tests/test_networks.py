@@ -1,6 +1,6 @@
 """A network starts as the identity, sees what it should, and survives its file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,9 @@ import torch
 from made_up import make_case, shaken
 
 from mlnegf.learning.networks import NETWORKS, Network, SliceAutoencoder, load, save
+from mlnegf.learning.networks.deep_potential import DeepPotential
+from mlnegf.learning.networks.separable import SeparableNetwork
+from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.warmstart.slices import COUNTS, FEATURES, corrections, encode, predict, untrained
 from mlnegf.warmstart.trained_range import describe, ranges_of
 
@@ -82,6 +85,21 @@ def test_the_ranges_of_the_network_go_before_those_of_the_card(tmp_path: Path) -
     save(tmp_path / "weights", model, CARD)
     found, _ = load(tmp_path / "weights")
     assert found.ranges["gate"] == (0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: SliceAutoencoder(8, 4, channels=number, embedding=number),
+        lambda number: SeparableNetwork(4, 8, 8, channels=number, embedding=number),
+        lambda number: StackedNetwork(8, width=number),
+        lambda number: DeepPotential(embedding=number, axis=number, width=number),
+    ],
+)
+def test_a_count_in_a_small_type_is_a_number(make: Callable[[int], torch.nn.Module]) -> None:
+    """Twice 64 is -128 in eight bits."""
+    small, plain = (make(number).state_dict() for number in (np.int8(64), 64))  # type: ignore[arg-type]
+    assert {name: value.shape for name, value in small.items()} == {name: value.shape for name, value in plain.items()}
 
 
 def test_an_unknown_network_is_named(tmp_path: Path, register: None) -> None:

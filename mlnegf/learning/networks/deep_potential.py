@@ -51,6 +51,7 @@ class DeepPotential(nn.Module):
             require(good, name, value, words, "DeepPotential")
         require(near < cutoff, "near", near, f"less than cutoff = {cutoff}", "DeepPotential")
         counts = counted("DeepPotential", embedding=embedding, axis=axis, width=width)
+        embedding, axis, width = counts.values()
         require(axis <= embedding, "axis", axis, f"no more than embedding = {embedding}", "DeepPotential")
         super().__init__()
         near, cutoff = float(near), float(cutoff)

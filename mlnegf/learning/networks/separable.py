@@ -49,6 +49,7 @@ class SeparableNetwork(nn.Module):
             terms=terms,
             embedding=embedding,
         )
+        conditions, along, across, channels, terms, embedding = counts.values()
         require(terms > 1, "terms", terms, "2 or more: the first is the same everywhere across", "SeparableNetwork")
         super().__init__()
         self.config = counts

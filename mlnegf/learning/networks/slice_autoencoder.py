@@ -59,6 +59,7 @@ class SliceAutoencoder(Network, name="slice_autoencoder"):
     ) -> None:
         own = type(self).__name__
         counts = counted(own, size=size, channels=channels, embedding=embedding)
+        size, channels, embedding = counts.values()
         require(size % 4 == 0, "size", size, "a multiple of 4, since it is halved twice; try 24", own)
         require(is_positive(reach), "reach", reach, "a positive length, nm", own)
         super().__init__()

@@ -31,7 +31,7 @@ class StackedNetwork(nn.Module):
         counts = counted("StackedNetwork", features=features, width=width)
         super().__init__()
         self.config = counts
-        features, width = counts["features"], counts["width"]
+        features, width = counts.values()
         self.atom = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
         self.rounds = nn.ModuleList(
             nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)) for _ in range(ROUNDS)
