@@ -11,10 +11,12 @@ from functools import partial
 from typing import Final
 
 import numpy as np
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mlnegf._common import Bools, Floats, hold, is_count, is_finite, is_positive, plain, require
 from mlnegf.atomistic.dynamics import Force, Langevin
+from mlnegf.atomistic.kernels import near_pairs
 from mlnegf.atomistic.potential import FARTHEST, POTASSIUM, FinnisSinclair, require_apart
 
 _require = partial(require, caller="Pull")
@@ -231,13 +233,9 @@ def pulled(pull: Pull, force: Force | None = None) -> Iterator[Snapshot]:
         time += 1e-3 * pull.step * pull.steps_between
 
 
-def bonds(positions: Floats, longest: float) -> Bools:
-    """Return which atoms are bonded, (..., atoms, atoms), for positions (..., atoms, 3) and the `longest` bond, Å."""
-    away = positions[..., :, None, :] - positions[..., None, :, :]
-    return np.asarray((away**2).sum(-1) < longest**2)
-
-
 def is_whole(wire: Wire) -> bool:
     """Say whether bonds join both rigid cells of a wire."""
-    _, label = connected_components(bonds(wire.positions, BOND * wire.lattice_constant), directed=False)
+    bonds, atoms = near_pairs(wire.positions, BOND * wire.lattice_constant), len(wire.positions)
+    joined = coo_array((np.ones(len(bonds)), tuple(bonds.T)), shape=(atoms, atoms))
+    _, label = connected_components(joined, directed=False)
     return bool(label[0] == label[-1])
