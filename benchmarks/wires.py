@@ -5,8 +5,8 @@
 
 Compact wires are split at random, as was published, and by pull: snapshots of one pull resemble each other. Every model
 sees the same wires. "Local" networks read the surroundings of each atom; the others one row of numbers of each wire.
-Every snapshot of the full wires is predicted by the largest over atoms, every tenth by all models. What takes long is
-kept beside the data, and `--workers` processes share it; stages are timed when they are done.
+Three of four snapshots of the full wires are predicted by the largest over atoms, one in twelve by all models. What
+takes long is kept beside the data, and `--workers` processes share it; stages are timed when they are done.
 """
 
 import os
@@ -38,7 +38,8 @@ from mlnegf.atomistic.wires import pulled
 from mlnegf.learning.networks.pooled import PooledNetwork
 from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.training import Settings
-from mlnegf.runs.folder import entries_of
+from mlnegf.runs.folder import LOG, entries_of
+from mlnegf.runs.journal import Journal
 
 KEPT: Final = 128
 MOST_ATOMS: Final = 504
@@ -50,12 +51,14 @@ LOCAL: Final = {
     "local, sum": "sum",
     "local, stacked": "stacked",
 }
-SEVERAL_SEEDS: Final = ("local, max", "local, attention")
+SEVERAL_SEEDS: Final = ("local, max",)
 GLOBAL: Final = ("average SOAP", "Coulomb matrix", "profile")
 PRODUCED: Final = "local, max"
 SHARES: Final = (0.125, 0.25, 0.5)
-RANKED: Final = 10
-"""Of full wires one snapshot in so many is asked of every model."""
+ASKED: Final = 3, 4
+"""Of full wires the first three of four snapshots are predicted."""
+RANKED: Final = 9
+"""Of those one in so many is asked of every model."""
 BINS: Final = np.arange(0.0, 12.01, 0.25)
 DRAWS: Final = 400
 """Of whole pulls, with repetition, for error bars."""
@@ -305,6 +308,7 @@ def learning(job: Job, share: float) -> dict[str, Any]:
 def pulls_of(job: Job, kind: str) -> dict[str, Any]:
     """Say what was pulled, how warm it was, where it broke, and, of each speed, what it conducted on its way."""
     columns: dict[str, list[Any]] = {}
+    seconds = {row["file"]: row["seconds"] for row in Journal(job.data / kind / LOG).read()[0]}
     for number in range(min(len(job.files(kind)), job.wires)):
         wire = job.wire(kind, number)
         near_one = (wire.conductance > 0.8) & (wire.conductance < 1.2)
@@ -319,7 +323,7 @@ def pulls_of(job: Job, kind: str) -> dict[str, Any]:
             "broke": wire.broke,
             "near_one": round(float(near_one.mean()), 4),
             "counts": np.histogram(wire.conductance, BINS)[0].tolist(),
-            "seconds": job.files(kind)[number][1]["seconds"],
+            "seconds": seconds[job.files(kind)[number][0].name],
         }
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
@@ -391,7 +395,7 @@ def timed(job: Job) -> dict[str, Any]:
 
 
 def produce(job: Job, number: int) -> Arrays:
-    """Predict every snapshot of a full pull by one model, and one in `RANKED` by all that read surroundings."""
+    """Predict most snapshots of a full pull by one model, and one in `RANKED` of them by all that read surroundings."""
     file, entry = job.files("full")[number]
 
     def made() -> Arrays:
@@ -401,8 +405,10 @@ def produce(job: Job, number: int) -> Arrays:
         ranked = {f"{name}/{seed}": model_of(job, "random", name, seed) for name, seed in others}
         said: dict[str, list[Floats]] = {name: [] for name in ("all", *ranked)}
         rows: dict[str, list[Any]] = {}
-        for first in range(0, len(wire.positions), RANKED):
-            positions = wire.positions[first : first + RANKED]
+        asked = np.arange(len(wire.positions)) % ASKED[1] < ASKED[0]
+        every = wire.positions[asked]
+        for first in range(0, len(every), RANKED):
+            positions = every[first : first + RANKED]
             local = surroundings(job, positions)
             said["all"].append(np.array([vote({"local": local}) for vote in votes.values()]).T)
             one = {"local": local[:1], "neighbours": nearest(positions[0])[None]}
@@ -411,13 +417,13 @@ def produce(job: Job, number: int) -> Arrays:
             for name, row in rows_of(positions[:1], local[:1]).items():
                 rows.setdefault(name, []).append(row)
         joined = {name: np.concatenate(some) for name, some in (*said.items(), *rows.items())}
-        return {**joined, "conductance": wire.conductance, "length": wire.length}
+        return {**joined, "conductance": wire.conductance[asked], "length": wire.length[asked]}
 
-    return kept(job.folder / f"full-{entry['sha256'][:8]}.npz", made)
+    return kept(job.folder / f"full-{entry['sha256'][:8]}-{job.epochs}-{job.seeds}.npz", made)
 
 
 def all_full(job: Job) -> dict[str, Any]:
-    """Join what was found of full wires: every snapshot, and those asked of every model."""
+    """Join what was found of full wires: those asked of one model, and those asked of every model."""
     each = [produce(job, number) for number in range(min(len(job.files("full")), job.wires))]
     wide = ("all", "conductance", "length")
     every = {name: np.concatenate([one[name] for one in each]) for name in wide}
@@ -496,7 +502,7 @@ def done(task: Callable[..., Any], job: Job, lot: tuple[Any, ...]) -> None:
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, epochs=20, seeds=3, wires=120, workers=2)
+    given = arguments(__doc__, epochs=10, seeds=3, wires=102, workers=2)
     job = Job(given.data, given.epochs, given.seeds, given.wires)
     about = {"epochs": job.epochs, "seeds": job.seeds, "left_out": projection(job).left_out, "bins": BINS.tolist()}
     record = Record(given.output, sys.argv, about)

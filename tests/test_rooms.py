@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "scf": BASE | {"runs", "transport", "nanosheet"},
     "warmstart": BASE | {"learning", "nanosheet", "runs", "scf"},
     "atomistic": BASE | {"transport", "learning", "runs"},
-    "crystal": BASE | {"learning"},
+    "crystal": BASE | {"learning", "runs"},
     "plots": BASE | {"atomistic", "learning", "nanosheet", "scf", "warmstart", "widgets"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},

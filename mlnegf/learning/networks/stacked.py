@@ -54,6 +54,6 @@ class StackedNetwork(nn.Module):
         places = (neighbours + first).flatten()
         for hear in self.rounds:
             near = said.reshape(-1, width).index_select(0, places).reshape(structures, atoms, -1, width)
-            said = said + hear(torch.cat([said, near.amax(2)], -1))
+            said = said + hear(torch.cat([said, near.max(2).values], -1))
         found: Tensor = self.structure(said.amax(1))
         return found[..., 0]
