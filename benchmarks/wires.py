@@ -502,7 +502,7 @@ def done(task: Callable[..., Any], job: Job, lot: tuple[Any, ...]) -> None:
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, epochs=10, seeds=3, wires=102, workers=2)
+    given = arguments(__doc__, epochs=10, seeds=3, wires=100, workers=2)
     job = Job(given.data, given.epochs, given.seeds, given.wires)
     about = {"epochs": job.epochs, "seeds": job.seeds, "left_out": projection(job).left_out, "bins": BINS.tolist()}
     record = Record(given.output, sys.argv, about)

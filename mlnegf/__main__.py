@@ -227,7 +227,7 @@ def generate(design: str, output: str, **who: Any) -> None:
 
 @main.command()
 @click.option("--kind", type=click.Choice(["compact", "full"]), default="compact", help="short wires, or long ones")
-@click.option("--count", type=click.IntRange(1), help="pulls; 57 compact ones and 120 full ones unless given")
+@click.option("--count", type=click.IntRange(1), help="pulls; 57 compact ones and 100 full ones unless given")
 @click.option("--output", type=click.Path(file_okay=False), required=True, help="folder; a second run continues")
 @options.of_workers
 def wires(kind: str, count: int | None, output: str, **who: Any) -> None:

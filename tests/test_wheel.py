@@ -58,8 +58,8 @@ def python(target: Path, elsewhere: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     here = {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf").rglob("*.py")}
-    here |= {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf" / "warmstart" / "weights").iterdir()}
-    here |= {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf" / "warmstart" / "designs").iterdir()}
+    for folder in ("warmstart/weights", "warmstart/designs", "crystal/reference"):
+        here |= {str(path.relative_to(ROOT)) for path in (ROOT / "mlnegf" / folder).iterdir()}
     assert {"mlnegf/warmstart/weights/start.safetensors", "mlnegf/warmstart/designs/reduced.toml"} <= here
     with zipfile.ZipFile(wheel) as archive:
         assert {name for name in archive.namelist() if name.startswith("mlnegf/")} == here

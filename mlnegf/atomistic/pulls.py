@@ -38,7 +38,7 @@ def compact(count: int = 57) -> list[Pull]:
     return [Pull(speed=SPEEDS[n % 4], temperature=TEMPERATURES[n // 4 % 4], seed=n, longest=76.0) for n in range(count)]
 
 
-def full(count: int = 120) -> list[Pull]:
+def full(count: int = 100) -> list[Pull]:
     """Return pulls of long wires to predict: 6.3, 9.5 and 12.6 nm at the start, 10 m/s, 4.5 K."""
     return [Pull(length=FULL_LENGTHS[n % 3], seed=1000 + n, every=0.04) for n in range(count)]
 
