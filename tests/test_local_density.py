@@ -11,7 +11,10 @@ from mlnegf.crystal.form_factors import BOHR
 from mlnegf.crystal.lattice import Crystal, face_centred
 from mlnegf.crystal.local_density import LocalDensity, is_own_opposite, local_density, mesh, real_states
 from mlnegf.crystal.plane_waves import PlaneWaves, lowest
+from mlnegf.crystal.prediction import Predictor, points_of, train
 from mlnegf.crystal.surroundings import Surroundings
+from mlnegf.learning.networks.point import PointNetwork
+from mlnegf.learning.training import Settings
 
 CUTOFF = 8 * RYDBERG
 ENERGIES = np.arange(-9.5, 6.5, 0.15)
@@ -64,9 +67,9 @@ def test_the_density_of_states_is_that_of_the_levels() -> None:
     levels = energies(moved(), CUTOFF, METAL, mesh((2, 2, 2)), 24)
     gaussians = np.exp(-0.5 * ((ENERGIES[:, None, None] - levels) / 0.3) ** 2) / (np.sqrt(2 * np.pi) * 0.3)
     np.testing.assert_allclose(found.density_of_states, 2 * gaussians.sum(2).mean(1), rtol=1e-5, atol=1e-6)
-    # The mesh of a quarter, some of whose wave vectors have complex states.
-    other = some(k=(4, 1, 1)).density_of_states
-    levels = energies(moved(), CUTOFF, METAL, mesh((4, 1, 1)), 24)
+    # A mesh some of whose wave vectors have complex states.
+    other = some(k=(4, 3, 1)).density_of_states
+    levels = energies(moved(), CUTOFF, METAL, mesh((4, 3, 1)), 24)
     gaussians = np.exp(-0.5 * ((ENERGIES[:, None, None] - levels) / 0.3) ** 2) / (np.sqrt(2 * np.pi) * 0.3)
     np.testing.assert_allclose(other, 2 * gaussians.sum(2).mean(1), rtol=1e-5, atol=1e-6)
 
@@ -161,3 +164,36 @@ def test_the_limit_at_zero_is_smooth() -> None:
     fermi = (3 * np.pi**2 * 12 / 4.05**3) ** (1 / 3)
     at = METAL("Al", torch.tensor([2 * fermi * (1 - 1e-7), 2 * fermi, 2 * fermi * (1 + 1e-7)], dtype=torch.float64))
     np.testing.assert_allclose(at.numpy(), at.numpy()[1], rtol=1e-5)
+
+
+def test_a_network_learns_a_local_density_and_is_asked_about_a_larger_cell() -> None:
+    see = Surroundings(cutoff=5.0, radial=6, angular=2)
+    coarse = np.arange(-9.5, 6.5, 0.5)
+    found = [local_density(moved(n), METAL, 12, 5 * RYDBERG, mesh((4, 4, 4)), coarse, 0.5) for n in range(5)]
+    lots = points_of(found[:3], see, 128), points_of(found[3:4], see, 128)
+    trained = train(*lots, Settings(epochs=30, learning_rate=3e-3), width=48, progress=False)
+    predictor = Predictor(see, [trained.model], coarse, 4.05 / found[0].shape[0], ELECTRONS)
+    said, true = predictor(found[4].crystal), found[4]
+    assert said.shape == true.shape
+    error = abs(said.density(0.2) - true.density(0.2)).mean() / true.density(0.2).mean()
+    assert error < 0.05
+    assert said.band_energy(0.2) == pytest.approx(true.band_energy(0.2), abs=0.1)
+    assert said.density(0.2).mean() * true.crystal.volume == pytest.approx(12.0, abs=1e-5)
+    # A repeated cell is the same to a network of points: the sums grow with it, the rest stays.
+    double = predictor(true.crystal.repeated((2, 1, 1)))
+    assert double.electrons == 24.0
+    assert double.band_energy(0.2) == pytest.approx(said.band_energy(0.2), abs=1e-4)
+    # Points are worked on in parts.
+    whole = see(true.crystal, true.fractions)
+    parts = list(see.streamed(true.crystal, true.fractions))
+    assert sum(len(part) for part in parts) == len(whole) == len(true.fractions)
+
+
+def test_networks_of_other_sizes_are_refused() -> None:
+    see = Surroundings()
+    with pytest.raises(ValueError, match="models"):
+        Predictor(see, [PointNetwork(3, 4)], ENERGIES, 0.3, 3.0)
+    with pytest.raises(ValueError, match="models"):
+        Predictor(see, [], ENERGIES, 0.3, 3.0)
+    with pytest.raises(ValueError, match="densities"):
+        points_of([], see)

@@ -208,7 +208,7 @@ def local_density(
         if is_own_opposite(one):
             levels, states = real_states(waves, n, potential, highest)
         else:
-            (matrix,) = PlaneWaves(crystal, waves.k[n : n + 1], waves.waves[n : n + 1]).hamiltonians(potential)
+            matrix = waves.hamiltonian(potential, n)
             found: Any = eigh(matrix, subset_by_value=(-np.inf, highest), driver="evr", overwrite_a=True)
             levels, states = found
         grid = np.zeros((len(levels), a, b, c), dtype=complex)

@@ -125,9 +125,13 @@ class PlaneWaves:
     def hamiltonians(self, potential: Complexes) -> Iterator[Complexes]:
         """Yield H, eV, (waves, waves), of one wave vector after the other, of V(G − G′)."""
         for n in range(len(self.k)):
-            matrix = potential[self.places(n)]
-            matrix[np.diag_indices_from(matrix)] += self.kinetic(n)
-            yield matrix
+            yield self.hamiltonian(potential, n)
+
+    def hamiltonian(self, potential: Complexes, n: int) -> Complexes:
+        """Return H, eV, (waves, waves), of the nth wave vector, of V(G − G′)."""
+        matrix = potential[self.places(n)]
+        matrix[np.diag_indices_from(matrix)] += self.kinetic(n)
+        return matrix
 
 
 def _inside(crystal: Crystal, radius: float, k: Floats) -> Ints:
