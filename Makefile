@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install test soak book book-fast accept look lab data data-full train benchmark reproduce trials lint format \
-	lock audit clean
+	lock audit clean wires wires-reduced
 
 PYTHON ?= python3
 DATA ?= data/reduced
@@ -23,9 +23,9 @@ CODE = $(shell find mlnegf book/*.ipynb book/results -type f -not -name '*.pyc')
 TEXT = $(wildcard book/*.md book/*.bib book/_static/* book/_ext/* book/images/*) CHANGELOG.md _config.yml _toc.yml
 
 # Two processes with one thread each beat two that fight over the cores.
-test book book-fast accept data data-full benchmark reproduce: export OMP_NUM_THREADS := 1
-test book book-fast accept data data-full benchmark reproduce: export OPENBLAS_NUM_THREADS := 1
-test book book-fast accept data data-full benchmark reproduce: export MKL_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce wires wires-reduced: export OMP_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce wires wires-reduced: export OPENBLAS_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce wires wires-reduced: export MKL_NUM_THREADS := 1
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -91,6 +91,17 @@ benchmark: install  ## compare guesses and schemes on held-out cases, and time t
 reproduce: data-full  ## from nothing to the shipped weights and what they are worth (hours; resumes where it stopped)
 	$(BIN)/mlnegf train --data data/nanosheets --output data/weights --epochs 40 --learning-rate 1.5e-3 --voters 3
 	$(BIN)/mlnegf benchmark --data data/nanosheets --weights data/weights/start.safetensors --output data/unseen.json --figure data/unseen.png --guesses semiclassical,previous,learned --schemes auto,newton --parts unseen_device,outside
+
+wires: install  ## pull wires of atoms, learn their conductance, predict long ones (three hours; resumes where it stopped)
+	$(BIN)/mlnegf wires --kind compact --output data/wires/compact
+	$(BIN)/mlnegf wires --kind full --output data/wires/full
+	$(BIN)/python benchmarks/neural_potential.py --data data/wires --output data/neural_potential.json
+	$(BIN)/python benchmarks/wires.py --data data/wires --output data/wires.json
+
+wires-reduced: install  ## the same with eight pulls and two (some minutes)
+	$(BIN)/mlnegf wires --kind compact --count 8 --output data/wires-reduced/compact
+	$(BIN)/mlnegf wires --kind full --count 2 --output data/wires-reduced/full
+	$(BIN)/python benchmarks/wires.py --data data/wires-reduced --output data/wires-reduced/wires.json --epochs 2 --seeds 1
 
 trials: install  ## time the solver and try it on 300 random devices (hours; resumes where it stopped)
 	$(BIN)/python benchmarks/scaling.py

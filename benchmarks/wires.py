@@ -30,6 +30,7 @@ from tqdm import tqdm
 from mlnegf._common import Floats
 from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.descriptors import Projection, Singles, Soap
+from mlnegf.atomistic.hamiltonian import Orbitals
 from mlnegf.atomistic.hard_cases import chain, two_necks
 from mlnegf.atomistic.prediction import Network, Scores, batches, nearest, predicted, train
 from mlnegf.atomistic.pulls import Trajectory, read
@@ -59,6 +60,12 @@ ASKED: Final = 3, 4
 """Of full wires the first three of four snapshots are predicted."""
 RANKED: Final = 9
 """Of those one in so many is asked of every model."""
+SMEARED: Final = 20
+"""Of those one in so many is also solved at other energies."""
+AROUND: Final = 0.05 * np.arange(-4, 5)
+"""Energies about the Fermi energy, eV."""
+WINDOWS: Final = (0.0, 0.05, 0.1, 0.2)
+"""Half widths, eV."""
 BINS: Final = np.arange(0.0, 12.01, 0.25)
 DRAWS: Final = 400
 """Of whole pulls, with repetition, for error bars."""
@@ -309,7 +316,8 @@ def pulls_of(job: Job, kind: str) -> dict[str, Any]:
     """Say what was pulled, how warm it was, where it broke, and, of each speed, what it conducted on its way."""
     columns: dict[str, list[Any]] = {}
     seconds = {row["file"]: row["seconds"] for row in Journal(job.data / kind / LOG).read()[0]}
-    for number in range(min(len(job.files(kind)), job.wires)):
+    count = len(job.files(kind)) if kind == "compact" else min(len(job.files(kind)), job.wires)
+    for number in range(count):
         wire = job.wire(kind, number)
         near_one = (wire.conductance > 0.8) & (wire.conductance < 1.2)
         row = {
@@ -331,21 +339,38 @@ def pulls_of(job: Job, kind: str) -> dict[str, Any]:
 
 
 def selected(job: Job) -> dict[str, Any]:
-    """Say how far from the narrowest place the atoms lie that hold a largest value, and how far all do, Å."""
+    """Say how far from the narrowest place, Å, the atoms lie that hold a largest value, those that decide, and all.
+
+    A value decides as much as the answer follows it, times how much it varies from wire to wire.
+    """
     network, _ = read_weights(job.weights("random", PRODUCED, 0))
     assert isinstance(network, PooledNetwork)
-    winners, every = [], []
+    away, largest, slopes, every = [], [], [], []
     for number in range(len(job.files("compact"))):
         wire, local = job.wire("compact", number), describe(job, number)["local"]
         for place in range(0, len(wire.positions), 20):
             x = wire.positions[place][:, 0]
             neck = x.min() + SMOOTH + float(np.argmin(sections(wire.positions[place]))) * STEP
             with torch.no_grad():
-                said = network.of_atoms(torch.from_numpy(local[place]))
-            winners.append(abs(x[said.argmax(0).numpy()] - neck))
+                values, winners = network.of_atoms(torch.from_numpy(local[place])).max(0)
+            values.requires_grad_()
+            (slope,) = torch.autograd.grad(network.structure(values).sum(), values)
+            away.append(abs(x[winners.numpy()] - neck))
+            largest.append(values.detach().numpy())
+            slopes.append(slope.numpy())
             every.append(abs(x - neck))
-    lots = {"winners": np.concatenate(winners), "all": np.concatenate(every)}
-    return {name: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for name, values in lots.items()}
+    weight = np.abs(slopes) * np.std(largest, 0)
+    distance, atoms = np.concatenate(away), np.concatenate(every)
+    lots = {"winners": (distance, np.ones(len(distance))), "deciding": (distance, weight.ravel())}
+    lots["all"] = atoms, np.ones(len(atoms))
+    return {name: weighted_quartiles(*lot) for name, lot in lots.items()}
+
+
+def weighted_quartiles(values: Floats, weights: Floats) -> list[float]:
+    """Return below what a quarter, a half and three quarters of the weight lie."""
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return [float(values[order][np.searchsorted(share, part)]) for part in (0.25, 0.5, 0.75)]
 
 
 def hard(job: Job, name: str) -> dict[str, Any]:
@@ -422,6 +447,35 @@ def produce(job: Job, number: int) -> Arrays:
     return kept(job.folder / f"full-{entry['sha256'][:8]}-{job.epochs}-{job.seeds}.npz", made)
 
 
+def smear(job: Job, number: int) -> Arrays:
+    """Work out what some snapshots of a full pull conduct at energies around the Fermi energy, (energies, wires)."""
+    file, entry = job.files("full")[number]
+
+    def made() -> Arrays:
+        wire = read(file, entry)
+        asked = np.flatnonzero(np.arange(len(wire.positions)) % ASKED[1] < ASKED[0])[:: RANKED * SMEARED]
+        energies = Orbitals().fermi_energy + AROUND
+        found = [conductances(wire.positions[asked], wire.held, energy=energy) for energy in energies.tolist()]
+        return {"conductance": np.array(found)}
+
+    return kept(job.folder / f"smeared-{entry['sha256'][:8]}.npz", made)
+
+
+def smeared(job: Job, some: Arrays) -> dict[str, Any]:
+    """Score predictions against conductances averaged over a window of energies, which takes interference away."""
+    numbers = np.unique(some["pull"])
+    true = np.concatenate([smear(job, number)["conductance"] for number in numbers.tolist()], 1)
+    chosen = np.concatenate([np.flatnonzero(some["pull"] == number)[::SMEARED] for number in numbers])
+    votes = np.mean([some[f"{PRODUCED}/{seed}"] for seed in range(job.seeds)], 0)
+    said = {PRODUCED: votes, "local, stacked": some["local, stacked/0"], "narrowest": some["narrowest/0"]}
+    found: dict[str, Any] = {"wires": len(chosen), "windows": WINDOWS}
+    for name, values in said.items():
+        means = [true[abs(AROUND) < window + 1e-9].mean(0) for window in WINDOWS]
+        scores = [Scores.of(values[chosen], mean) for mean in means]
+        found[name] = {"r2": [score.r2 for score in scores], "mae": [score.mae for score in scores]}
+    return found
+
+
 def all_full(job: Job) -> dict[str, Any]:
     """Join what was found of full wires: those asked of one model, and those asked of every model."""
     each = [produce(job, number) for number in range(min(len(job.files("full")), job.wires))]
@@ -469,7 +523,7 @@ def longest(job: Job) -> float:
     return max(float(job.wire("compact", number).length[-1]) for number in range(len(job.files("compact"))))
 
 
-def halves(job: Job, some: Arrays) -> dict[str, Any]:
+def halves(some: Arrays) -> dict[str, Any]:
     """Say how alike NEGF's own histograms of two halves of the pulls are: no prediction need be better."""
     rng, pulls, found = np.random.default_rng(0), np.unique(some["pull"]), []
     for _ in range(DRAWS):
@@ -477,6 +531,17 @@ def halves(job: Job, some: Arrays) -> dict[str, Any]:
         one, other = (np.histogram(some["conductance"][part], BINS, density=True)[0] for part in (half, ~half))
         found.append(agreement(one, other))
     return {"r2": float(np.median(found)), "range": np.quantile(found, (0.05, 0.95)).tolist()}
+
+
+def doubt(some: Arrays) -> dict[str, Any]:
+    """Say how wrong the mean of the votes is where votes lie close and where they do not: tenths, by their spread."""
+    error, spread = abs(some["all"].mean(1) - some["conductance"]), some["all"].std(1)
+    tenths = np.array_split(np.argsort(spread), 10)
+    return {
+        "spread": [float(spread[part].mean()) for part in tenths],
+        "error": [float(error[part].mean()) for part in tenths],
+        "correlation": float(np.corrcoef(spread, error)[0, 1]),
+    }
 
 
 # All of it ---------------------------------------------------------------------------------------------------------
@@ -525,6 +590,7 @@ def main() -> None:
     record.add({"kind": "seconds"}, timed, job)
     pulls = [(number,) for number in range(min(len(job.files("full")), job.wires))]
     shared_out(job, given.workers, produce, pulls, "full wires")
+    shared_out(job, given.workers, smear, pulls, "other energies")
     found = all_full(job)
     every, ranked = found["every"], found["ranked"]
     for name, seed in (*models(job), ("narrowest", 0)):
@@ -532,7 +598,9 @@ def main() -> None:
     for seed in range(job.seeds):
         record.add({"kind": "production", "seed": seed}, on_full, job, every, every["all"][:, seed])
     record.add({"kind": "production", "seed": "mean"}, on_full, job, every, every["all"].mean(1))
-    record.add({"kind": "halves"}, halves, job, every)
+    record.add({"kind": "smeared"}, smeared, job, ranked)
+    record.add({"kind": "halves"}, halves, every)
+    record.add({"kind": "doubt"}, doubt, every)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import mlnegf
+from mlnegf.atomistic.conductance import conductances
+from mlnegf.atomistic.hard_cases import chain, two_necks
+from mlnegf.atomistic.prediction import Scores
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem
@@ -182,3 +185,55 @@ def test_gradients_close_the_ribbon() -> None:
         assert all(row["best"][-1] < 0.093 for row in mine)
     assert all(row["metric"] > 0.5 for row in rows if row.get("free") == "hoppings")
     assert {row["kind"] for row in rows} == {"pristine", "gradient", "evolution", "bayes"}
+
+
+def wire_rows(**wanted: object) -> list[dict[str, Any]]:
+    return [row for row in stored_rows("wires.json") if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def test_wires_were_pulled_and_predicted_in_the_numbers_told() -> None:
+    compact, full = (wire_rows(kind="pulls", of=kind)[0] for kind in ("compact", "full"))
+    assert len(compact["end"]) == 57
+    assert len(full["end"]) >= 100
+    assert sum(compact["snapshots"]) > 11_408
+    assert max(compact["end"]) <= 76
+    assert max(full["end"]) > 175
+    seeds = [row for row in wire_rows(kind="production") if row["seed"] != "mean"]
+    assert len(seeds) == 3
+    for row in seeds:
+        assert row["wires"] == sum(row["true_histogram"]) > 100_000
+    # Every snapshot of the compact pulls was counted, whatever split.
+    tests = [row["tests"] for row in wire_rows(kind="compact", split="random")]
+    assert set(tests) == {sum(compact["snapshots"]) - round(0.8 * sum(compact["snapshots"]))}
+
+
+def test_scores_of_wires_are_those_of_the_stored_pairs() -> None:
+    rows = [row for row in wire_rows(kind="compact") if "said" in row]
+    assert len(rows) >= 16
+    for row in rows:
+        scores = Scores.of(np.array(row["said"]), np.array(row["true"]))
+        assert scores.mae == pytest.approx(row["mae"], abs=1e-3)
+        assert scores.r2 == pytest.approx(row["r2"], abs=1e-3)
+        assert row["mae_range"][0] < row["mae"] < row["mae_range"][1]
+
+
+def test_conductances_of_hard_wires_come_out_again() -> None:
+    (row,) = wire_rows(kind="hard", model="local, max")
+    made = {"necks": two_necks, "chain": lambda n: chain(n, 4.4), "tunnelling": lambda n: chain(n, 6.1)}
+    for kind, make in made.items():
+        for place in (0, 3):
+            wire = make(row[kind]["size"][place])
+            (found,) = conductances(wire.positions[None], wire.held)
+            assert found == pytest.approx(row[kind]["true"][place], rel=1e-6)
+
+
+def test_the_network_in_the_place_of_a_potential() -> None:
+    rows = stored_rows("neural_potential.json")
+    errors = {row["of"]: row for row in rows if row["kind"] == "errors"}
+    assert errors["other pulls"]["energy"] < 1.0  # meV/atom
+    assert errors["other pulls"]["force"] < 0.1 * errors["other pulls"]["of_forces"]
+    drifts = [row for row in rows if row["kind"] == "drift"]
+    assert {row["by"] for row in drifts} == {"network", "metal"}
+    assert all(row["steps"] >= 10_000 and abs(row["drift"]) < 1e-3 for row in drifts)  # meV/atom/ps
+    (metal,) = (row for row in rows if row["kind"] == "pull" and row["by"] == "metal")
+    assert metal["energy"] == pytest.approx(metal["metal_energy"], abs=1e-3)
