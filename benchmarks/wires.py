@@ -453,7 +453,8 @@ def smear(job: Job, number: int) -> Arrays:
 
     def made() -> Arrays:
         wire = read(file, entry)
-        asked = np.flatnonzero(np.arange(len(wire.positions)) % ASKED[1] < ASKED[0])[:: RANKED * SMEARED]
+        asked = np.flatnonzero(np.arange(len(wire.positions)) % ASKED[1] < ASKED[0])[::RANKED]
+        asked = asked[SMEARED // 2 :: SMEARED]  # not the start of every pull
         energies = Orbitals().fermi_energy + AROUND
         found = [conductances(wire.positions[asked], wire.held, energy=energy) for energy in energies.tolist()]
         return {"conductance": np.array(found)}
@@ -465,7 +466,7 @@ def smeared(job: Job, some: Arrays) -> dict[str, Any]:
     """Score predictions against conductances averaged over a window of energies, which takes interference away."""
     numbers = np.unique(some["pull"])
     true = np.concatenate([smear(job, number)["conductance"] for number in numbers.tolist()], 1)
-    chosen = np.concatenate([np.flatnonzero(some["pull"] == number)[::SMEARED] for number in numbers])
+    chosen = np.concatenate([np.flatnonzero(some["pull"] == number)[SMEARED // 2 :: SMEARED] for number in numbers])
     votes = np.mean([some[f"{PRODUCED}/{seed}"] for seed in range(job.seeds)], 0)
     said = {PRODUCED: votes, "local, stacked": some["local, stacked/0"], "narrowest": some["narrowest/0"]}
     found: dict[str, Any] = {"wires": len(chosen), "windows": WINDOWS}
