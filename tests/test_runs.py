@@ -313,10 +313,11 @@ class TestTwoWorkers:
         assert {address.ip for address in ports} == {"127.0.0.1"}
         address = two.client.scheduler_info()["address"]  # type: ignore[attr-defined]
         assert address.startswith("tls://127.0.0.1:")
+        loop = two.client.loop  # type: ignore[attr-defined]
         with pytest.raises((OSError, TypeError)):
-            Client(address, timeout="2s")
+            Client(address, timeout="2s", loop=loop)
         with pytest.raises(OSError, match=r".*"):
-            Client(address.replace("tls", "tcp"), timeout="2s")
+            Client(address.replace("tls", "tcp"), timeout="2s", loop=loop)
 
 
 @pytest.mark.slow

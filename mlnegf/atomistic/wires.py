@@ -155,7 +155,9 @@ class Pull:
         _require(isinstance(self.potential, FinnisSinclair), "potential", self.potential, "a FinnisSinclair")
         _require(self.step <= LONGEST_STEP, "step", self.step, f"{LONGEST_STEP:g} fs or less")
         each = self.steps_between
-        _require(each >= 1, "every", self.every, f"{self.speed * METRE_PER_SECOND * self.step:.2g} Å or more")
+        least_stretch = self.speed * METRE_PER_SECOND * self.step
+        words = f"{least_stretch:.2g} Å or more at speed = {self.speed:g} m/s and step = {self.step:g} fs"
+        _require(each >= 1, "every", self.every, words)
 
     @property
     def steps_between(self) -> int:
