@@ -101,7 +101,7 @@ wires: install  ## pull wires of atoms, learn their conductance, predict long on
 wires-reduced: install  ## the same with eight pulls and two (some minutes)
 	$(BIN)/mlnegf wires --kind compact --count 8 --output data/wires-reduced/compact
 	$(BIN)/mlnegf wires --kind full --count 2 --output data/wires-reduced/full
-	$(BIN)/python benchmarks/wires.py --data data/wires-reduced --output data/wires-reduced/wires.json --epochs 2 --seeds 1
+	$(BIN)/python benchmarks/wires.py --data data/wires-reduced --output data/wires-reduced/wires.json --epochs 2 --seeds 2
 
 trials: install  ## time the solver and try it on 300 random devices (hours; resumes where it stopped)
 	$(BIN)/python benchmarks/scaling.py
