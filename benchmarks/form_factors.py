@@ -20,10 +20,10 @@ from torch import nn
 
 import mlnegf.crystal
 from mlnegf._common import Floats
+from mlnegf.crystal.bands import energies
 from mlnegf.crystal.fitting import Target, fit
-from mlnegf.crystal.form_factors import BOHR, HARTREE, NATURAL, four_parameters
+from mlnegf.crystal.form_factors import BOHR, HARTREE, NATURAL, FourParameters, LearnedFormFactors
 from mlnegf.crystal.lattice import zinc_blende
-from mlnegf.learning.networks.form_factor import FormFactorNetwork
 
 PUBLISHED: Final = {
     "Cd": (-31.4518, 1.3890, -0.0502, 1.6603),
@@ -53,13 +53,13 @@ def wave_vectors() -> Floats:
 def target(name: str, cutoff: float) -> Target:
     """Lay out a compound and its bands."""
     folder = Path(mlnegf.crystal.__file__).parent / "reference"
-    energies = np.loadtxt(folder / f"{name}.txt")
-    weights = np.ones_like(energies)
+    wanted = np.loadtxt(folder / f"{name}.txt")
+    weights = np.ones_like(wanted)
     weights[:, EDGES] *= 20.0
     weights[:, 5] *= 3.0  # five for one of its two spins, as published
     weights[[0, 20, 40]] *= 10.0
     crystal = zinc_blende(LATTICE[name] * BOHR, *atoms_of(name))
-    return Target(crystal, cutoff * HARTREE, wave_vectors(), energies, weights)
+    return Target(crystal, cutoff * HARTREE, wave_vectors(), wanted, weights)
 
 
 def atoms_of(name: str) -> tuple[str, str]:
@@ -68,25 +68,9 @@ def atoms_of(name: str) -> tuple[str, str]:
     return name[:second], name[second:]
 
 
-class Formula(nn.Module):
-    """Four parameters of each atom."""
-
-    def __init__(self, start: Mapping[str, tuple[float, float, float, float]]) -> None:
-        super().__init__()
-        self.kinds = tuple(start)
-        self.formula = nn.Parameter(torch.tensor(list(start.values()), dtype=torch.float64))
-
-    def forward(self, species: str, q: torch.Tensor) -> torch.Tensor:
-        """Return v(q), Ha a_B³, of wave numbers q, 1/a_B."""
-        return four_parameters(self.formula[self.kinds.index(species)], q / BOHR) / NATURAL
-
-
 def bands(model: nn.Module, some: Target) -> Floats:
     """Return the bands of a target by a model, eV, (k, bands)."""
-    lengths = torch.from_numpy(some.shells[0] * BOHR)
-    with torch.no_grad():
-        values = {name: NATURAL * model(name, lengths).numpy() for name in some.structure}
-    return some.solved(values)[0]
+    return energies(some.crystal, some.cutoff, model, some.k, some.energies.shape[1])
 
 
 def root_mean_square(error: Floats) -> float:
@@ -121,8 +105,8 @@ def deformation(model: nn.Module, name: str) -> dict[str, float]:
     sides = []
     for sign in (1, -1):
         crystal = whole.crystal.strained(sign * STRAIN * np.eye(3))
-        energies = bands(model, Target(crystal, whole.cutoff, some, whole.energies[:3], whole.weights[:3]))
-        sides.append(energies[:, 4] - energies[1, 3])
+        found = energies(crystal, whole.cutoff, model, some, 5)
+        sides.append(found[:, 4] - found[1, 3])
     leg, gamma, x = ((sides[0] - sides[1]) / (6 * STRAIN)).tolist()
     return {"gamma": gamma, "X": x, "L": leg}
 
@@ -135,12 +119,12 @@ def taught(kind: str, names: Sequence[str], seed: int, solutions: int, start: Ma
     if kind == "formula":
         rng = np.random.default_rng(seed)
         shaken = {atom: tuple(np.array(start[atom]) * (1 + 0.01 * seed * rng.standard_normal(4))) for atom in atoms}
-        model = Formula(shaken)
+        model = FourParameters(shaken)
     else:
-        model = FormFactorNetwork({atom: start[atom] for atom in atoms})
+        model = LearnedFormFactors({atom: start[atom] for atom in atoms})
     began = time.perf_counter()
     found = fit(model, [target(name, FITTED) for name in names], solutions)
-    cost = {"seconds": round(time.perf_counter() - began, 1), "errors": (1e3 * found.errors).round(3).tolist()}
+    cost = {"seconds": round(time.perf_counter() - began, 1), "errors": (1e3 * found).round(3).tolist()}
     return model, cost
 
 
@@ -148,7 +132,7 @@ def curves(model: nn.Module, atoms: Sequence[str]) -> dict[str, Any]:
     """Return v(q), Ha a_B³, of each atom along q, 1/a_B, and the weights of the model."""
     q = torch.linspace(0.0, 5.0, 101, dtype=torch.float64)
     with torch.no_grad():
-        values = {atom: model(atom, q).numpy().round(5).tolist() for atom in atoms}
+        values = {atom: (model(atom, q / BOHR).numpy() / NATURAL).round(5).tolist() for atom in atoms}
     weights = {name: value.tolist() for name, value in model.state_dict().items()}
     return {"q": q.tolist(), "v": values, "weights": weights}
 
@@ -157,7 +141,7 @@ def row(kind: str, names: Sequence[str], seed: int, solutions: int) -> dict[str,
     """Fit a model, or take the published one, and judge it."""
     atoms = list(dict.fromkeys(atom for name in names for atom in atoms_of(name)))
     if kind == "published formula":
-        model: nn.Module = Formula({atom: PUBLISHED[atom] for atom in atoms})
+        model: nn.Module = FourParameters({atom: PUBLISHED[atom] for atom in atoms})
         cost: dict[str, Any] = {}
     else:
         model, cost = taught(kind, names, seed, solutions, PUBLISHED)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from mlnegf._common import Floats, require
+from mlnegf._common import Floats
 from mlnegf.atomistic.kernels import near_pairs
 from mlnegf.atomistic.potential import FinnisSinclair, Forces, require_apart, require_positions
 from mlnegf.learning import training as loop
@@ -86,16 +86,13 @@ def train(
     training: Sequence[Structures], validation: Sequence[Structures], settings: Settings, progress: bool = True
 ) -> Trained[DeepPotential]:
     """Teach a network a metal's energies and forces; see `learning.training.train`."""
-    for name, given in (("training", training), ("validation", validation)):
-        require(bool(given), name, given, "at least one Structures", "train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        model = DeepPotential()
-    first = training[0]
-    model.settle(first.positions, first.pairs, float(torch.cat([some.energy for some in training]).mean()))
-    check = loop.checksum(part for some in (*training, *validation) for part in some)
-    data = f"{len(training)} lots, checksum {check}, for {model.config}"
-    return loop.train(model, loss, training, validation, settings, data, progress)
+
+    def new() -> DeepPotential:
+        model, first = DeepPotential(), training[0]
+        model.settle(first.positions, first.pairs, float(torch.cat([some.energy for some in training]).mean()))
+        return model
+
+    return loop.train_new(new, loss, training, validation, settings, progress)
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,16 +92,13 @@ def train(
     progress: bool = True,
 ) -> Trained[Network]:
     """Train one network, a `StackedNetwork` if batches name neighbours; see `learning.training.train`."""
-    for name, some in (("training", training), ("validation", validation)):
-        require(bool(some), name, some, "at least one Batch", "train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+
+    def new() -> Network:
         features, *neighbours = training[0].inputs
         size = features.shape[-1]
-        model: Network = StackedNetwork(size, width) if neighbours else PooledNetwork(size, width, pooling)
-    check = loop.checksum(part for batch in (*training, *validation) for part in (*batch.inputs, batch.conductance))
-    data = f"{len(training)} batches, checksum {check}, for {model.config}"
-    return loop.train(model, loss, training, validation, settings, data, progress)
+        return StackedNetwork(size, width) if neighbours else PooledNetwork(size, width, pooling)
+
+    return loop.train_new(new, loss, training, validation, settings, progress)
 
 
 def predicted(model: Network, features: Singles, neighbours: Indices | None = None, at_once: int = 64) -> Floats:

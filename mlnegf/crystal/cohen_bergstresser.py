@@ -9,6 +9,7 @@ import torch
 from mlnegf._common import require
 from mlnegf.crystal.form_factors import HARTREE
 from mlnegf.crystal.lattice import Crystal, zinc_blende
+from mlnegf.crystal.plane_waves import HBAR2_OVER_2M
 
 RYDBERG: Final = HARTREE / 2
 SHELLS: Final = (3, 4, 8, 11)
@@ -59,7 +60,7 @@ class Semiconductor:
     @property
     def cutoff(self) -> float:
         """ħ²G²/2m of the outermost waves of the table's gaps, eV."""
-        return 3.80998212 * WAVES * (2 * np.pi / TABLE[self.name][0]) ** 2
+        return HBAR2_OVER_2M * WAVES * (2 * np.pi / TABLE[self.name][0]) ** 2
 
     def __call__(self, species: str, q: torch.Tensor) -> torch.Tensor:
         """Return v(q), eV Å³, of wave numbers q, 1/Å; zero between the shells."""

@@ -8,7 +8,7 @@ whatever the number of parameters.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from scipy.linalg import eigh
 from scipy.optimize import least_squares
 from torch import nn
 
-from mlnegf._common import Floats, Ints, is_count, reals, require
-from mlnegf.crystal.form_factors import BOHR, NATURAL
+from mlnegf._common import Floats, is_count, reals, require
 from mlnegf.crystal.lattice import Crystal
 from mlnegf.crystal.plane_waves import PlaneWaves
 
@@ -68,20 +67,6 @@ class Target:
         """Plane waves of all wave vectors."""
         return PlaneWaves.of(self.crystal, self.cutoff, self.k)
 
-    @cached_property
-    def shells(self) -> tuple[Floats, Ints]:
-        """Lengths |G − G′| that differ, 1/Å, (shells,), and which of them each difference has, (differences,)."""
-        lengths = np.linalg.norm(self.waves.differences @ self.crystal.reciprocal, axis=1)
-        found, which = np.unique(lengths.round(9), return_inverse=True)
-        return found, which
-
-    @cached_property
-    def structure(self) -> dict[str, np.ndarray]:
-        """S_s(G − G′)/Ω of each kind of atom, (differences,)."""
-        phases = np.exp(-2j * np.pi * self.waves.differences @ self.crystal.fractions.T) / self.crystal.volume
-        kinds = np.array(self.crystal.species)
-        return {name: phases[:, kinds == name].sum(1) for name in dict.fromkeys(self.crystal.species)}
-
     def solved(self, values: dict[str, Floats]) -> tuple[Floats, dict[str, Floats]]:
         """Return the bands of v(q) at the shells, and how they follow it.
 
@@ -97,11 +82,11 @@ class Target:
         slopes : dict of ndarray, (k, bands, shells)
             By v of each kind of atom.
         """
-        lengths, which = self.shells
-        potential = sum(structure * values[name][which] for name, structure in self.structure.items())
+        (lengths, which), structures = self.waves.shells, self.waves.structure
+        potential = sum(structure * values[name][which] for name, structure in structures.items())
         bands = self.energies.shape[1]
         energies = np.empty((len(self.k), bands))
-        slopes = {name: np.zeros((len(self.k), bands, len(lengths))) for name in self.structure}
+        slopes = {name: np.zeros((len(self.k), bands, len(lengths))) for name in structures}
         for n, matrix in enumerate(self.waves.hamiltonians(np.asarray(potential))):
             energies[n], states = eigh(matrix, subset_by_index=(0, bands - 1), overwrite_a=True, driver="evr")
             places = self.waves.places(n).ravel()
@@ -109,28 +94,27 @@ class Target:
             for band in range(bands):
                 product = np.outer(states[:, band].conj(), states[:, band]).ravel()
                 density = np.bincount(where, product.real) + 1j * np.bincount(where, product.imag)
-                for name, structure in self.structure.items():
+                for name, structure in structures.items():
                     parts = (structure[met] * density).real
                     slopes[name][n, band] = np.bincount(which[met], parts, len(lengths))
         return energies, slopes
 
 
-class Fitted(NamedTuple):
-    """How a fit went: the root of the weighted mean square error at every solution, eV."""
-
-    errors: Floats
-
-
-def fit(model: nn.Module, targets: Sequence[Target], solutions: int = 40) -> Fitted:
+def fit(model: nn.Module, targets: Sequence[Target], solutions: int = 40) -> Floats:
     """Fit the parameters of a model of v(q), in place, by a trust region's least squares.
 
     Parameters
     ----------
     model : Module
-        From a kind of atom and wave numbers, 1/a_B, to v, Ha a_B³, in double precision; differentiable.
+        Form factors in double precision, such as `FourParameters` and `LearnedFormFactors`.
     targets : sequence of Target
     solutions : int
         Of all crystals, at most.
+
+    Returns
+    -------
+    ndarray, (solutions,)
+        Root of the weighted mean square error of every solution on the way, eV.
     """
     require(bool(targets), "targets", targets, "at least one Target", "fit")
     require(is_count(solutions), "solutions", solutions, "a whole number, 1 or more", "fit")
@@ -139,7 +123,7 @@ def fit(model: nn.Module, targets: Sequence[Target], solutions: int = 40) -> Fit
         problem.residuals, problem.start, problem.slopes, max_nfev=int(solutions), xtol=1e-6, ftol=1e-6, gtol=None
     )
     nn.utils.vector_to_parameters(problem.parameters(found.x), model.parameters())
-    return Fitted(np.array(problem.errors))
+    return np.array(problem.errors)
 
 
 class _Problem:
@@ -170,11 +154,11 @@ class _Problem:
         parts = torch.split(vector, [shape.numel() for shape in self.shapes])
         state = {n: part.reshape(shape) for n, part, shape in zip(self.names, parts, self.shapes, strict=True)}
         found = [
-            torch.func.functional_call(self.model, state, (name, torch.from_numpy(target.shells[0] * BOHR)))
+            torch.func.functional_call(self.model, state, (name, torch.from_numpy(target.waves.shells[0])))
             for target in self.targets
-            for name in target.structure
+            for name in target.waves.structure
         ]
-        return NATURAL * torch.cat(found)
+        return torch.cat(found)
 
     def _solved(self, x: Floats) -> tuple[Floats, Floats]:
         if x.tobytes() == self._asked:
@@ -185,8 +169,8 @@ class _Problem:
         residuals, rows, first = [], [], 0
         for target in self.targets:
             own, by_own = {}, {}
-            for name in target.structure:
-                part = slice(first, first + len(target.shells[0]))
+            for name in target.waves.structure:
+                part = slice(first, first + len(target.waves.shells[0]))
                 own[name], by_own[name], first = values[part], by_parameter[part], part.stop
             energies, slopes = target.solved(own)
             root = np.sqrt(target.weights / self.total)

@@ -1,15 +1,16 @@
-"""What an atom is to an electron that passes as a wave: v(q), as a table or as a formula.
+"""What an atom is to an electron that passes as a wave: v(q), as a table, as a formula, or as a network.
 
 A potential of a crystal is V(G) = Σ_s e^{−iG·τ_s} v_s(|G|)/Ω, summed over the atoms of a cell of volume Ω; v in eV Å³.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import torch
+from torch import nn
 
 from mlnegf._common import require
+from mlnegf.learning.networks.even import EvenNetwork
 
 HARTREE: Final = 27.211386
 """eV."""
@@ -17,6 +18,9 @@ BOHR: Final = 0.52917721
 """Å."""
 NATURAL: Final = HARTREE * BOHR**3
 """Of a form factor in atomic units, eV Å³."""
+
+SIZE: Final = 10.0
+"""Of what a network adds, Ha a_B³."""
 
 Tensor = torch.Tensor
 
@@ -33,27 +37,52 @@ def known(species: str, kinds: Mapping[str, object], caller: str) -> None:
     require(species in kinds, "species", species, f"one of {sorted(kinds)}", caller)
 
 
-@dataclass(frozen=True)
-class FourParameters:
+class FourParameters(nn.Module):
     """v(q) = a₀ (q² − a₁)/(a₂ e^{a₃ q²} − 1), q in 1/a_B, v in Ha a_B³: Wang & Zunger, Phys. Rev. B 51, 17398 (1995).
 
-    Attributes
+    Parameters
     ----------
-    parameters : mapping of str to (a₀, a₁, a₂, a₃)
-        Of each kind of atom.
+    start : mapping of str to (a₀, a₁, a₂, a₃)
+        Of each kind of atom; a fit changes them.
     """
 
-    parameters: Mapping[str, tuple[float, float, float, float]]
+    def __init__(self, start: Mapping[str, tuple[float, float, float, float]]) -> None:
+        require(bool(start), "start", start, "four numbers for each kind of atom", "FourParameters")
+        super().__init__()
+        self.kinds = {name: place for place, name in enumerate(start)}
+        self.rows = nn.Parameter(torch.tensor([list(start[name]) for name in start], dtype=torch.float64))
 
-    def __call__(self, species: str, q: Tensor) -> Tensor:
+    def forward(self, species: str, q: Tensor) -> Tensor:
         """Return v(q), eV Å³, of wave numbers q, 1/Å."""
-        known(species, self.parameters, "FourParameters")
-        return four_parameters(torch.tensor(self.parameters[species], dtype=q.dtype), q)
+        known(species, self.kinds, "FourParameters")
+        square = (q * BOHR) ** 2
+        a0, a1, a2, a3 = self.rows[self.kinds[species]]
+        found: Tensor = NATURAL * a0 * (square - a1) / (a2 * torch.exp(a3 * square) - 1)
+        return found
 
 
-def four_parameters(parameters: Tensor, q: Tensor) -> Tensor:
-    """Return v(q), eV Å³, of four parameters, (4,), and wave numbers q, 1/Å; differentiable by both."""
-    square = (q * BOHR) ** 2
-    a0, a1, a2, a3 = parameters
-    found: Tensor = NATURAL * a0 * (square - a1) / (a2 * torch.exp(a3 * square) - 1)
-    return found
+class LearnedFormFactors(nn.Module):
+    """A formula, and what one network for all kinds of atoms adds to it: nothing before it has learned.
+
+    Parameters
+    ----------
+    start : mapping of str to (a₀, a₁, a₂, a₃)
+        Of the formula, which is learned with the rest.
+    width : int
+        Of the network.
+    reach : float
+        Beyond which nothing is added, 1/a_B.
+    """
+
+    def __init__(
+        self, start: Mapping[str, tuple[float, float, float, float]], width: int = 16, reach: float = 3.0
+    ) -> None:
+        super().__init__()
+        self.formula = FourParameters(start)
+        self.added = EvenNetwork(len(start), width, reach).double()
+
+    def forward(self, species: str, q: Tensor) -> Tensor:
+        """Return v(q), eV Å³, of wave numbers q, 1/Å."""
+        formula: Tensor = self.formula(species, q)
+        added: Tensor = self.added(q * BOHR)[..., self.formula.kinds[species]]
+        return formula + SIZE * NATURAL * added

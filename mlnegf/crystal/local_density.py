@@ -200,7 +200,7 @@ def local_density(
     require(is_positive(electrons), "electrons", electrons, "a positive number", "local_density")
     require(is_positive(width), "width", width, "a positive number of eV", "local_density")
     waves = PlaneWaves.of(crystal, cutoff, k)
-    potential = waves.potential(form_factors).numpy()
+    potential = waves.potential(form_factors).detach().numpy()
     highest = float(given[-1]) + TAIL * width
     a, b, c = (next_fast_len(int(most) + 1) for most in waves.differences.max(0) - waves.differences.min(0))
     values = np.zeros((len(given), a * b * c))

@@ -98,19 +98,26 @@ class PlaneWaves:
         numbers = self.waves[n] @ flat
         return np.asarray(numbers[:, None] - numbers + self._reach @ flat)
 
-    def potential(self, form_factors: FormFactors) -> Tensor:
-        """Return V(G − G′), eV, (differences,), complex.
-
-        Differentiable by whatever the form factors are.
-        """
+    @cached_property
+    def shells(self) -> tuple[Floats, Ints]:
+        """Lengths |G − G′| that differ, 1/Å, (shells,), and which of them each difference has, (differences,)."""
         lengths = np.linalg.norm(self.differences @ self.crystal.reciprocal, axis=1)
-        shells, which = np.unique(lengths.round(9), return_inverse=True)
-        found = torch.zeros(len(lengths), dtype=torch.complex128)
+        found, which = np.unique(lengths.round(9), return_inverse=True)
+        return found, which
+
+    @cached_property
+    def structure(self) -> dict[str, Complexes]:
+        """Return Σ e^{−i(G−G′)·τ}/Ω, 1/Å³, (differences,), over the atoms of each kind."""
         phases = np.exp(-2j * np.pi * self.differences @ self.crystal.fractions.T) / self.crystal.volume
-        for species in dict.fromkeys(self.crystal.species):
-            own = [name == species for name in self.crystal.species]
-            structure = torch.from_numpy(phases[:, own].sum(1))
-            found = found + structure * form_factors(species, torch.from_numpy(shells))[torch.from_numpy(which)]
+        kinds = np.array(self.crystal.species)
+        return {name: phases[:, kinds == name].sum(1) for name in dict.fromkeys(self.crystal.species)}
+
+    def potential(self, form_factors: FormFactors) -> Tensor:
+        """Return V(G − G′), eV, (differences,), complex; differentiable by whatever the form factors are."""
+        lengths, which = (torch.from_numpy(some) for some in self.shells)
+        found = torch.zeros(len(which), dtype=torch.complex128)
+        for name, structure in self.structure.items():
+            found = found + torch.from_numpy(structure) * form_factors(name, lengths)[which]
         require(bool(torch.isfinite(found.detach()).all()), "form_factors", form_factors, "finite v(q)", "PlaneWaves")
         return found
 

@@ -52,16 +52,13 @@ def train(
     progress: bool = True,
 ) -> Trained[PointNetwork]:
     """Train one network; see `learning.training.train`."""
-    for name, some in (("training", training), ("validation", validation)):
-        require(bool(some), name, some, "at least one Points", "train")
-    first = training[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        model = PointNetwork(first.features.shape[1], first.values.shape[1], width)
-    model.settle(torch.cat([some.features for some in training]), torch.cat([some.values for some in training]))
-    check = loop.checksum(part for some in (*training, *validation) for part in some)
-    data = f"{len(training)} lots, checksum {check}, for {model.config}"
-    return loop.train(model, loss, training, validation, settings, data, progress)
+
+    def new() -> PointNetwork:
+        model = PointNetwork(training[0].features.shape[1], training[0].values.shape[1], width)
+        model.settle(torch.cat([some.features for some in training]), torch.cat([some.values for some in training]))
+        return model
+
+    return loop.train_new(new, loss, training, validation, settings, progress)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """What a point of a crystal sees of the atoms around it: a power spectrum that no rotation changes.
 
 The atoms within a cutoff are expanded in bumps along r and spherical harmonics, c_nlm = Σ_i R_n(r_i) Y_lm(r̂_i), and
-p_nn'l = Σ_m c*_nlm c_n'lm is kept, as for atoms (`atomistic.descriptors`), but here for any point of space.
+p_nn'l = Σ_m c*_nlm c_n'lm/√(2l+1) is kept: Bartók, Kondor & Csányi, Phys. Rev. B 87, 184115 (2013), here for any point
+of space, and with atoms as points.
 """
 
 from collections.abc import Iterator

@@ -7,12 +7,12 @@ the ones returned. The loop knows neither what an example is nor what the networ
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -165,6 +165,45 @@ def train(
         bar.set_postfix(training=f"{latest[0]:.3g}", validation=f"{latest[1]:.3g}", error=f"{latest[2]:.3g}")
     model.load_state_dict(best)
     return Trained(model.eval(), History(*np.array(history).T), settings)
+
+
+def train_new(
+    make: Callable[[], Model],
+    objective: Objective[Model, Example],
+    lessons: Sequence[Example],
+    exams: Sequence[Example],
+    settings: Settings,
+    progress: bool = True,
+) -> Trained[Model]:
+    """Draw the first weights of a network by the seed, and train it; see `train`.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the network, with its `config`; called when there are examples.
+    lessons, exams : sequence
+        Examples to train and to validate on: tuples of tensors, or of such tuples.
+
+    Raises
+    ------
+    ValueError
+        If there are no examples, or see `train`.
+    """
+    for name, some in (("training", lessons), ("validation", exams)):
+        _require(bool(some), name, some, "at least one example")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = make()
+    data = f"{len(lessons)} lots, checksum {checksum(_tensors((lessons, exams)))}, for {model.config}"
+    return train(model, objective, lessons, exams, settings, data, progress)
+
+
+def _tensors(examples: Any) -> Iterator[torch.Tensor]:
+    if isinstance(examples, torch.Tensor):
+        yield examples
+    else:
+        for part in examples:
+            yield from _tensors(part)
 
 
 def checksum(tensors: Iterable[torch.Tensor]) -> str:
