@@ -6,21 +6,17 @@ Labels are plane waves' (8 Ry, 4 × 4 × 4 wave vectors for four atoms, and as d
 the labels, is kept in the data folder, and `--workers` processes share it; stages are timed when they are done.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from shared import Record, arguments
-from tqdm import tqdm
+from shared import Record, arguments, kept, shared_out
 
 from mlnegf._common import Floats
 from mlnegf.crystal.aluminium import CUBE, ELECTRONS, LATTICE, AshcroftLindhard, snapshots
@@ -84,19 +80,17 @@ def count_of(cells: Cells) -> int:
 def label(job: Job, state: str, cells: Cells) -> None:
     """Move atoms, and work out the local density of every snapshot, unless they are there."""
     kelvin, molten = STATES[state]
-    count, seed = count_of(cells), atoms_of(cells) + int(kelvin)
-    moved = snapshots(cells, kelvin, count, seed, molten, every=100 if cells in SMALL else 40)
+    seed, electrons = atoms_of(cells) + int(kelvin), ELECTRONS * atoms_of(cells)
+    moved = snapshots(cells, kelvin, count_of(cells), seed, molten, every=100 if cells in SMALL else 40)
     for number, crystal in enumerate(moved):
-        path = name_of(job, state, cells, number)
-        if path.exists():
-            continue
-        began = time.perf_counter()
-        electrons = ELECTRONS * atoms_of(cells)
-        found = local_density(crystal, AshcroftLindhard(), electrons, CUTOFF, dense(cells), ENERGIES, WIDTH)
-        kept = {"fractions": crystal.fractions, "values": found.values, "shape": found.shape}
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **kept, seconds=time.perf_counter() - began)  # type: ignore[arg-type]
-        os.replace(partial, path)
+
+        def made(crystal: Crystal = crystal) -> dict[str, Any]:
+            began = time.perf_counter()
+            found = local_density(crystal, AshcroftLindhard(), electrons, CUTOFF, dense(cells), ENERGIES, WIDTH)
+            about = {"fractions": crystal.fractions, "values": found.values, "shape": found.shape}
+            return {**about, "seconds": time.perf_counter() - began}
+
+        kept(name_of(job, state, cells, number), made)
 
 
 def name_of(job: Job, state: str, cells: Cells, number: int) -> Path:
@@ -197,14 +191,6 @@ def scaling(job: Job) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
         yield atoms_of(cells), timed
 
 
-def shared_out(job: Job, workers: int, task: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], words: str) -> None:
-    """Do a task for each of its arguments in several processes; what it finds, it keeps in files."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        waiting = [pool.submit(task, job, *one) for one in tasks]
-        for one in tqdm(waiting, desc=words, mininterval=5.0):
-            one.result()
-
-
 def main() -> None:
     """Run, or go on."""
     given = arguments(__doc__, epochs=20, seeds=3, workers=2)
@@ -213,9 +199,9 @@ def main() -> None:
     sizes = (*LARGE[::-1], *SMALL[::-1])
     # Large cells, of which one takes minutes, are asked at two states alone.
     wanted = [(state, cells) for cells in sizes for state in (STATES if cells in SMALL else ("298 K", "933 K, molten"))]
-    shared_out(job, given.workers, label, wanted, "labels")
-    lessons = [(lesson, cells, seed) for lesson in TAUGHT for cells in SMALL for seed in range(job.seeds)]
-    shared_out(job, given.workers, teach, lessons, "lessons")
+    shared_out(given.workers, label, [(job, *one) for one in wanted], "labels")
+    lessons = [(job, lesson, cells, seed) for lesson in TAUGHT for cells in SMALL for seed in range(job.seeds)]
+    shared_out(given.workers, teach, lessons, "lessons")
     record = Record(given.output, sys.argv, {"epochs": job.epochs, "lessons": LESSONS, "energies": len(ENERGIES)})
     for lesson in TAUGHT:
         for taught_at in SMALL:

@@ -2,13 +2,17 @@
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
+from tqdm import tqdm
 
 import mlnegf
 from mlnegf._files import write_whole
@@ -45,6 +49,30 @@ def shuffled(items: Sequence[Item], seed: int = 0) -> list[Item]:
 def shares(errors: Sequence[float]) -> dict[str, float]:
     """Return below what 25, 50, 75 and 95 % of errors lie, in their unit."""
     return {f"{share:.0%}": float(value) for share, value in zip(SHARES, np.quantile(errors, SHARES), strict=True)}
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Read arrays from a file, or make and write them."""
+    if not path.exists():
+        made = make()
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **made)
+        os.replace(partial, path)
+    with np.load(path) as found:
+        return dict(found)
+
+
+def shared_out(workers: int, task: Callable[..., Any], lots: Iterable[tuple[Any, ...]], words: str) -> None:
+    """Do a task for each of its arguments in several processes of one thread; what it finds, it keeps in files."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        waiting = [pool.submit(_done, task, lot) for lot in lots]
+        for one in tqdm(waiting, desc=words, mininterval=5.0):
+            one.result()
+
+
+def _done(task: Callable[..., Any], lot: tuple[Any, ...]) -> None:
+    """Do a task; nothing is sent back."""
+    task(*lot)
 
 
 class Record:

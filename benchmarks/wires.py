@@ -9,23 +9,19 @@ Three of four snapshots of the full wires are predicted by the largest over atom
 takes long is kept beside the data, and `--workers` processes share it; stages are timed when they are done.
 """
 
-import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
-from shared import Record, arguments
-from tqdm import tqdm
+from shared import Record, arguments, kept, shared_out
 
 from mlnegf._common import Floats
 from mlnegf.atomistic.conductance import conductances
@@ -102,17 +98,6 @@ class Job:
         """Where the weights of a model are kept that has learned from a share of the pulls."""
         words = (kind, *name.replace(",", "").split(), seed, share, self.epochs)
         return self.folder / f"{'-'.join(map(str, words))}.pt"
-
-
-def kept(path: Path, make: Callable[[], Arrays]) -> Arrays:
-    """Read arrays from a file, or make and write them."""
-    if not path.exists():
-        made = make()
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **made)
-        os.replace(partial, path)
-    with np.load(path) as found:
-        return dict(found)
 
 
 # What compact wires are described by -------------------------------------------------------------------------------
@@ -260,7 +245,8 @@ def few(job: Job, kind: str, share: float) -> list[Any]:
 
 def model_of(job: Job, kind: str, name: str, seed: int) -> Model:
     """Return a model that has learned."""
-    data, training = compact(job), np.sort(splits(job)[kind][0])
+    if name not in LOCAL:
+        data, training = compact(job), np.sort(splits(job)[kind][0])
     if name == "narrowest":
         order = training[np.argsort(data["narrowest"][training], kind="stable")]
         x, y = data["narrowest"][order], isotonic_regression(data["conductance"][order]).x
@@ -301,6 +287,13 @@ def on_compact(job: Job, kind: str, name: str, seed: int) -> dict[str, Any]:
     pairs = {"said": said.round(3).tolist(), "true": true.round(3).tolist()} if seed == 0 else {}
     cost = {} if name == "narrowest" else {"seconds": read_weights(job.weights(kind, name, seed))[1]}
     return {**over_pulls(said, true, numbered(job)[test]), **cost, "tests": len(test), **pairs}
+
+
+def dealt(job: Job) -> dict[str, Any]:
+    """Count what was dealt out for training, validation and test: wires at random, and whole pulls."""
+    parts = splits(job)
+    pulls = [len(np.unique(numbered(job)[part])) for part in parts["pull"]]
+    return {"wires": [len(part) for part in parts["random"]], "pulls": pulls}
 
 
 def learning(job: Job, share: float) -> dict[str, Any]:
@@ -511,6 +504,7 @@ def on_full(job: Job, some: Arrays, said: Floats) -> dict[str, Any]:
         **over_pulls(said, true, pull),
         **{f"long_{name}": value for name, value in beyond.items()},
         "long_wires": int(long.sum()),
+        "bias": float((said - true).mean()),
         "histogram_r2": agreement(counts, wanted),
         "histogram": counts.tolist(),
         "true_histogram": wanted.tolist(),
@@ -548,24 +542,6 @@ def doubt(some: Arrays) -> dict[str, Any]:
 # All of it ---------------------------------------------------------------------------------------------------------
 
 
-def shared_out(job: Job, workers: int, task: Callable[..., Any], lots: Sequence[tuple[Any, ...]], words: str) -> None:
-    """Do a task for each of its arguments in several processes; what it finds, it keeps in files."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), single_thread) as pool:
-        waiting = [pool.submit(done, task, job, lot) for lot in lots]
-        for one in tqdm(waiting, desc=words, mininterval=5.0):
-            one.result()
-
-
-def single_thread() -> None:
-    """Keep a worker to one thread."""
-    torch.set_num_threads(1)
-
-
-def done(task: Callable[..., Any], job: Job, lot: tuple[Any, ...]) -> None:
-    """Do a task; nothing is sent back."""
-    task(job, *lot)
-
-
 def main() -> None:
     """Run, or go on."""
     given = arguments(__doc__, epochs=10, seeds=3, wires=100, workers=2)
@@ -573,25 +549,26 @@ def main() -> None:
     about = {"epochs": job.epochs, "seeds": job.seeds, "left_out": projection(job).left_out, "bins": BINS.tolist()}
     record = Record(given.output, sys.argv, about)
     numbers = range(len(job.files("compact")))
-    shared_out(job, given.workers, describe, [(number,) for number in numbers], "compact wires")
-    lessons = [(kind, name, seed) for name, seed in models(job) for kind in splits(job)]
-    curve = [("pull", PRODUCED, 0, share) for share in SHARES]
-    shared_out(job, given.workers, teach, [*lessons, *curve], "lessons")
+    shared_out(given.workers, describe, [(job, number) for number in numbers], "compact wires")
+    lessons = [(job, kind, name, seed) for name, seed in models(job) for kind in splits(job)]
+    curve = [(job, "pull", PRODUCED, 0, share) for share in SHARES]
+    shared_out(given.workers, teach, [*lessons, *curve], "lessons")
     for kind in ("compact", "full"):
         record.add({"kind": "pulls", "of": kind}, pulls_of, job, kind)
     for kind in splits(job):
         for name, seed in (*models(job), ("narrowest", 0)):
             key = {"kind": "compact", "split": kind, "model": name, "seed": seed}
             record.add(key, on_compact, job, kind, name, seed)
+    record.add({"kind": "dealt"}, dealt, job)
     for share in SHARES:
         record.add({"kind": "curve", "share": share}, learning, job, share)
     record.add({"kind": "selected"}, selected, job)
     for name in ("local, max", "local, attention", "local, stacked"):
         record.add({"kind": "hard", "model": name}, hard, job, name)
     record.add({"kind": "seconds"}, timed, job)
-    pulls = [(number,) for number in range(min(len(job.files("full")), job.wires))]
-    shared_out(job, given.workers, produce, pulls, "full wires")
-    shared_out(job, given.workers, smear, pulls, "other energies")
+    pulls = [(job, number) for number in range(min(len(job.files("full")), job.wires))]
+    shared_out(given.workers, produce, pulls, "full wires")
+    shared_out(given.workers, smear, pulls, "other energies")
     found = all_full(job)
     every, ranked = found["every"], found["ranked"]
     for name, seed in (*models(job), ("narrowest", 0)):
