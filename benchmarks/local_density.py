@@ -6,11 +6,14 @@ Labels are plane waves' (8 Ry, 4 × 4 × 4 wave vectors for four atoms, and as d
 the labels, is kept in the data folder, and `--workers` processes share it; stages are timed when they are done.
 """
 
+import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +26,9 @@ from mlnegf.crystal.aluminium import CUBE, ELECTRONS, LATTICE, AshcroftLindhard,
 from mlnegf.crystal.cohen_bergstresser import RYDBERG
 from mlnegf.crystal.lattice import Crystal
 from mlnegf.crystal.local_density import LocalDensity, local_density, mesh
-from mlnegf.crystal.prediction import Points, Predictor, points_of, train
+from mlnegf.crystal.prediction import Predictor, doubt, mean_of, points_of, train
 from mlnegf.crystal.surroundings import Surroundings
-from mlnegf.learning.networks.point import PointNetwork
+from mlnegf.learning.networks.point import PointNetwork, Points
 from mlnegf.learning.training import Settings
 
 CUTOFF: Final = 8 * RYDBERG
@@ -34,11 +37,14 @@ WIDTH: Final = 0.3
 ENERGIES: Final = np.arange(-10.0, 6.5, 0.15)
 THERMAL: Final = 0.1
 """kT of electrons, eV."""
-SHARE: Final = 4
-"""One point in so many is learned from."""
+SHARE: Final = 0.25
+"""Of the points, learned from."""
+HELD: Final = 0.9
+"""Share of the validation's points whose error the doubt is made to hold."""
 Cells = tuple[int, int, int]
 SMALL: Final[tuple[Cells, ...]] = ((1, 2, 2), (2, 2, 2))
 LARGE: Final[tuple[Cells, ...]] = ((2, 2, 4), (2, 4, 4), (4, 4, 4))
+GROWING: Final[tuple[Cells, ...]] = (*SMALL, *LARGE, (4, 4, 8), (4, 8, 8), (8, 8, 8))
 STATES: Final = {"100 K": (100.0, False), "298 K": (298.0, False), "500 K": (500.0, False), "933 K": (933.0, False),
                  "933 K, molten": (933.0, True)}  # fmt: skip
 TAUGHT: Final = {
@@ -111,7 +117,7 @@ def read(job: Job, state: str, cells: Cells, number: int) -> tuple[LocalDensity,
 def lots(job: Job, names: Sequence[str], numbers: range, cells: Cells, seed: int) -> list[Points]:
     """Return a share of the points of some snapshots."""
     some = [read(job, name, cells, number)[0] for name in names for number in numbers]
-    return points_of(some, SURROUNDINGS, seed=seed)[::SHARE]
+    return points_of(some, SURROUNDINGS, SHARE, seed=seed)
 
 
 def weights_of(job: Job, lesson: str, cells: Cells, seed: int) -> Path:
@@ -151,25 +157,43 @@ def predictor(job: Job, lesson: str, cells: Cells) -> Predictor:
 def compared(job: Job, lesson: str, taught_at: Cells, state: str, cells: Cells) -> dict[str, Any]:
     """Score what networks say of some snapshots that they were not taught."""
     first = LESSONS + 2 if cells in SMALL else 0
-    asked, rows = predictor(job, lesson, taught_at), []
+    asked, held, rows = predictor(job, lesson, taught_at), factor(job, lesson, taught_at), []
     for number in range(first, count_of(cells)):
         true, seconds = read(job, state, cells, number)
         began = time.perf_counter()
         votes = asked.votes(true.crystal, true.shape)
         took = time.perf_counter() - began
-        rows.append({**scores(votes, true), "seconds": took, "label_seconds": seconds})
+        rows.append({**scores(votes, true, held), "seconds": took, "label_seconds": seconds})
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def scores(votes: Sequence[LocalDensity], true: LocalDensity) -> dict[str, Any]:
+def in_doubts(votes: Sequence[LocalDensity], true: LocalDensity) -> Floats:
+    """Return the error of the density over its doubt, (points,)."""
+    return np.asarray(abs(mean_of(votes).density(THERMAL) - true.density(THERMAL)) / doubt(votes, THERMAL))
+
+
+@cache
+def factor(job: Job, lesson: str, taught_at: Cells) -> float:
+    """Return how many doubts hold a share of the errors at the points that chose the epoch."""
+    asked, found = predictor(job, lesson, taught_at), []
+    for state in TAUGHT[lesson]:
+        for number in range(LESSONS, LESSONS + 2):
+            true, _ = read(job, state, taught_at, number)
+            found.append(in_doubts(asked.votes(true.crystal, true.shape), true))
+    return float(np.quantile(np.concatenate(found), HELD))
+
+
+def scores(votes: Sequence[LocalDensity], true: LocalDensity, held: float) -> dict[str, Any]:
     """Compare a mean of votes with the truth, and say how far the votes lie apart."""
-    mean = LocalDensity(true.crystal, true.electrons, ENERGIES, np.mean([one.values for one in votes], 0), true.shape)
+    mean = mean_of(votes)
     density, wanted = mean.density(THERMAL), true.density(THERMAL)
     cell = true.crystal.volume / len(wanted)
     return {
         "band_energy": 1e3 * (mean.band_energy(THERMAL) - true.band_energy(THERMAL)),
-        "spread": 1e3 * float(np.std([one.band_energy(THERMAL) for one in votes])),
+        "spread": 1e3 * float(np.std([one.band_energy(THERMAL) for one in votes], ddof=1)),
         "density": float(abs(density - wanted).sum() / wanted.sum()),
+        "within": float((in_doubts(votes, true) <= held).mean()),
+        "held": held,
         "fermi": 1e3 * (mean.fermi_level(THERMAL) - true.fermi_level(THERMAL)),
         "entropy": mean.entropy(THERMAL) - true.entropy(THERMAL),
         "electrons": float(density.sum() * cell - true.electrons),
@@ -177,18 +201,36 @@ def scores(votes: Sequence[LocalDensity], true: LocalDensity) -> dict[str, Any]:
     }
 
 
-def scaling(job: Job) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
-    """Yield cells of growing size, and how to time the network on them."""
-    asked = predictor(job, "all, and molten", SMALL[1])
-    for cells in (*SMALL, *LARGE, (4, 4, 8), (4, 8, 8)):
-        (crystal,) = snapshots(cells, 298.0, 1, every=1)
+def network_stage(job: Job, cells: Cells) -> float:
+    """Ask one network about a cell; return the seconds."""
+    every = predictor(job, "all, and molten", SMALL[1])
+    asked = Predictor(every.surroundings, every.models[:1], every.energies, every.spacing, every.electrons)
+    crystal = CUBE.repeated(cells)
+    began = time.perf_counter()
+    asked(crystal).band_energy(THERMAL)
+    return time.perf_counter() - began
 
-        def timed(crystal: Crystal = crystal) -> dict[str, Any]:
-            began = time.perf_counter()
-            asked(crystal)
-            return {"seconds": time.perf_counter() - began}
 
-        yield atoms_of(cells), timed
+def label_stage(job: Job, cells: Cells) -> float:
+    """Work out one wave vector of a cell; return the seconds."""
+    (crystal,) = snapshots(cells, 298.0, 1, every=1)
+    electrons = ELECTRONS * atoms_of(cells)
+    began = time.perf_counter()
+    local_density(crystal, AshcroftLindhard(), electrons, CUTOFF, np.zeros((1, 3)), ENERGIES, WIDTH)
+    return time.perf_counter() - began
+
+
+def stage(work: Callable[[Job, Cells], float], job: Job, cells: Cells) -> dict[str, Any]:
+    """Do a stage in a process of its own; say its seconds and the most memory it held, MiB."""
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        before = pool.submit(peak).result()
+        seconds = pool.submit(work, job, cells).result()
+        return {"seconds": seconds, "memory": pool.submit(peak).result() - before}
+
+
+def peak() -> float:
+    """Return the most memory this process has held, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -196,9 +238,11 @@ def main() -> None:
     given = arguments(__doc__, epochs=20, seeds=3, workers=2)
     job = Job(given.data, given.epochs, given.seeds)
     job.data.mkdir(parents=True, exist_ok=True)
-    sizes = (*LARGE[::-1], *SMALL[::-1])
+    large_first = (*LARGE[::-1], *SMALL[::-1])
     # Large cells, of which one takes minutes, are asked at two states alone.
-    wanted = [(state, cells) for cells in sizes for state in (STATES if cells in SMALL else ("298 K", "933 K, molten"))]
+    wanted = [
+        (state, cells) for cells in large_first for state in (STATES if cells in SMALL else ("298 K", "933 K, molten"))
+    ]
     shared_out(given.workers, label, [(job, *one) for one in wanted], "labels")
     lessons = [(job, lesson, cells, seed) for lesson in TAUGHT for cells in SMALL for seed in range(job.seeds)]
     shared_out(given.workers, teach, lessons, "lessons")
@@ -208,8 +252,9 @@ def main() -> None:
             for state, cells in wanted[::-1]:
                 key = {"kind": "scores", "taught": lesson, "taught_at": atoms_of(taught_at), "state": state}
                 record.add({**key, "atoms": atoms_of(cells)}, compared, job, lesson, taught_at, state, cells)
-    for atoms, timed in scaling(job):
-        record.add({"kind": "network seconds", "atoms": atoms}, timed)
+    for work, sizes in ((network_stage, GROWING), (label_stage, GROWING[:4])):
+        for cells in sizes:
+            record.add({"kind": "stage", "work": work.__name__, "atoms": atoms_of(cells)}, stage, work, job, cells)
 
 
 if __name__ == "__main__":

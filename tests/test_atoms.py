@@ -14,6 +14,7 @@ from mlnegf.atomistic.dynamics import Langevin
 from mlnegf.atomistic.hamiltonian import Orbitals, blocks_of
 from mlnegf.atomistic.hard_cases import chain, two_necks
 from mlnegf.atomistic.kernels import FORCE, advance
+from mlnegf.atomistic.ldos import local_densities
 from mlnegf.atomistic.potential import POTASSIUM, Forces
 from mlnegf.atomistic.pulls import compact, full, generate, read_all
 from mlnegf.atomistic.rivals import narrowest_section
@@ -433,3 +434,49 @@ def test_many_systems_as_one_by_one() -> None:
         for n in range(len(some.index)):
             alone = transmission([0.6], some.diagonal[n], some.upper[n], some.left, some.right)
             assert float(at_once[n]) == pytest.approx(float(alone[0]), abs=1e-10)
+
+
+def test_local_densities_of_a_chain_and_of_a_wire() -> None:
+    """The chain's is −Im [(z² − 4t²)]^−½/π; every atom holds one state; another numbering, other blocks: the same."""
+    chain_wire = Wire.of_crystal(30.0, 1.0)
+    energies = np.linspace(-1.5, 1.5, 61)
+    found = local_densities(chain_wire.positions[None], chain_wire.held, energies, 0.05)[0]
+    hopping = float(Orbitals().hopping(np.array([POTASSIUM.lattice_constant]))[0])
+    z = energies + 0.05j
+    wanted = -(1 / np.sqrt(z - 2 * abs(hopping)) / np.sqrt(z + 2 * abs(hopping))).imag / np.pi
+    np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-7)
+
+    wire = Wire.of_crystal(22.0, 10.7)
+    positions, held = wire.positions.copy(), wire.held
+    positions[held:-held] += 0.2 * np.random.default_rng(0).standard_normal(positions[held:-held].shape)
+    wide = np.arange(-30.0, 30.0, 0.05)
+    one = local_densities(positions[None], held, wide, 0.2)[0]
+    assert (one > 0).all()
+    # Beyond ±30 a Lorentzian of 0.2 holds 2 · 0.2/30π.
+    np.testing.assert_allclose(one.sum(1) * 0.05, 1 - 0.4 / (30 * np.pi), atol=1e-3)
+    order = np.arange(len(positions))
+    order[held:-held] = np.random.default_rng(1).permutation(order[held:-held])
+    other = local_densities(positions[order][None], held, wide[::100], 0.2)[0]
+    np.testing.assert_allclose(other, one[order][:, ::100], rtol=1e-8)
+    with pytest.raises(ValueError, match="broadening"):
+        local_densities(positions[None], held, wide, 0.0)
+    with pytest.raises(ValueError, match="energies"):
+        local_densities(positions[None], held, [np.nan], 0.1)
+
+
+def test_local_densities_are_those_of_a_dense_inverse() -> None:
+    wire = Wire.of_crystal(22.0, 10.7)
+    positions, held, a = wire.positions.copy(), wire.held, POTASSIUM.lattice_constant
+    positions[held:-held] += 0.2 * np.random.default_rng(2).standard_normal(positions[held:-held].shape)
+    step = np.array([a, 0.0, 0.0])
+    cells = range(1, 13)
+    left = np.concatenate([positions[:held] - n * step for n in cells[::-1]])
+    right = np.concatenate([positions[-held:] + n * step for n in cells])
+    # Leads long enough that the broadening forgets their ends.
+    eta, energy = 0.3, 0.4
+    near = np.concatenate([left, positions, right])
+    matrix = Orbitals().between(near, near)
+    green = np.linalg.inv((energy + 1j * eta) * np.eye(len(near)) - matrix)
+    wanted = -np.diag(green).imag[len(left) : -len(right)] / np.pi
+    found = local_densities(positions[None], held, [energy], eta)[0, :, 0]
+    np.testing.assert_allclose(found, wanted, atol=2e-3 * wanted.max())

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import sph_harm_y
 from scipy.stats import special_ortho_group
 
 from mlnegf.crystal.aluminium import CUBE, ELECTRONS, AshcroftLindhard, snapshots
@@ -12,7 +13,7 @@ from mlnegf.crystal.lattice import Crystal, face_centred
 from mlnegf.crystal.local_density import LocalDensity, is_own_opposite, local_density, mesh, real_states
 from mlnegf.crystal.plane_waves import PlaneWaves, lowest
 from mlnegf.crystal.prediction import Predictor, points_of, train
-from mlnegf.crystal.surroundings import Surroundings
+from mlnegf.crystal.surroundings import Surroundings, _harmonics
 from mlnegf.learning.networks.point import PointNetwork
 from mlnegf.learning.training import Settings
 
@@ -170,7 +171,7 @@ def test_a_network_learns_a_local_density_and_is_asked_about_a_larger_cell() -> 
     see = Surroundings(cutoff=5.0, radial=6, angular=2)
     coarse = np.arange(-9.5, 6.5, 0.5)
     found = [local_density(moved(n), METAL, 12, 5 * RYDBERG, mesh((4, 4, 4)), coarse, 0.5) for n in range(8)]
-    lots = points_of(found[:6], see, 256), points_of(found[6:7], see, 256)
+    lots = points_of(found[:6], see, size=256), points_of(found[6:7], see, size=256)
     trained = train(*lots, Settings(epochs=30, learning_rate=3e-3), width=48, progress=False)
     predictor = Predictor(see, [trained.model], coarse, 4.05 / found[0].shape[0], ELECTRONS)
     said, true = predictor(found[7].crystal), found[7]
@@ -197,3 +198,23 @@ def test_networks_of_other_sizes_are_refused() -> None:
         Predictor(see, [], ENERGIES, 0.3, 3.0)
     with pytest.raises(ValueError, match="densities"):
         points_of([], see)
+
+
+def test_harmonics_are_those_of_a_library() -> None:
+    directions = np.random.default_rng(0).standard_normal((20, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    polar, around = np.arccos(directions[:, 2]), np.arctan2(directions[:, 1], directions[:, 0])
+    for degree, found in enumerate(_harmonics(directions, 6)):
+        np.testing.assert_allclose(found[:, 0], sph_harm_y(degree, 0, polar, around).real, atol=1e-13)
+        for order in range(1, degree + 1):
+            wanted = np.sqrt(2) * sph_harm_y(degree, order, polar, around)
+            np.testing.assert_allclose(found[:, 2 * order - 1] + 1j * found[:, 2 * order], wanted, atol=1e-13)
+
+
+def test_what_a_point_sees_is_continuous_as_it_passes_an_atom() -> None:
+    see, crystal = Surroundings(), moved(3)
+    direction = np.array([1.0, 2.0, -1.0]) / np.sqrt(6) / 4.05
+    steps = np.array([-1e-2, -1e-3, 0.0, 1e-3, 1e-2])
+    found = see(crystal, crystal.fractions[1] + steps[:, None] * direction)
+    assert abs(found - found[2]).max(1)[[1, 3]].max() < 0.2 * abs(found - found[2]).max(1)[[0, 4]].max()
+    assert abs(found - found[2]).max() < 0.02 * abs(found).max()

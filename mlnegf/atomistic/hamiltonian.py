@@ -140,6 +140,8 @@ class Blocks:
         ⟨n|H|n⟩ and ⟨n|H|n+1⟩, eV; the first orbitals of the first block and of the last are those of the rigid cells.
     left, right : Lead
         Padded to the same size.
+    places : ndarray, (wires, sites, block)
+        Which atom each orbital is of; the number of atoms where there is none.
     """
 
     index: Ints
@@ -147,6 +149,7 @@ class Blocks:
     upper: torch.Tensor
     left: Lead
     right: Lead
+    places: Ints
 
 
 def blocks_of(orbitals: Orbitals, positions: Floats, held: int, period: float) -> Iterator[Blocks]:
@@ -226,7 +229,7 @@ def _laid_out(
     empty = place == atoms
     diagonal[..., np.arange(block), np.arange(block)] += ASIDE * empty
     left, right = (_padded(orbitals.lead(cell, period), block) for cell in (positions[0, :held], positions[0, -held:]))
-    return Blocks(index, torch.from_numpy(diagonal), torch.from_numpy(upper), left, right)
+    return Blocks(index, torch.from_numpy(diagonal), torch.from_numpy(upper), left, right, place)
 
 
 def _padded(blocks: tuple[Any, Any], block: int) -> Lead:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import torch
 from torch import nn
 
-from mlnegf._common import require
+from mlnegf._common import is_positive, require
 from mlnegf.learning.networks.even import EvenNetwork
 
 HARTREE: Final = 27.211386
@@ -59,6 +59,28 @@ class FourParameters(nn.Module):
         a0, a1, a2, a3 = self.rows[self.kinds[species]]
         found: Tensor = NATURAL * a0 * (square - a1) / (a2 * torch.exp(a3 * square) - 1)
         return found
+
+
+class Faded(nn.Module):
+    """Form factors of another kind times e^{−(q/end)⁸}: none couples waves that a small cutoff already leaves apart.
+
+    Parameters
+    ----------
+    inner : Module
+    end : float
+        Where they fade, 1/a_B.
+    """
+
+    def __init__(self, inner: nn.Module, end: float) -> None:
+        require(isinstance(inner, nn.Module), "inner", inner, "form factors that are a Module", "Faded")
+        require(is_positive(end), "end", end, "a positive number of 1/a_B", "Faded")
+        super().__init__()
+        self.inner, self.end = inner, float(end)
+
+    def forward(self, species: str, q: Tensor) -> Tensor:
+        """Return v(q), eV Å³, of wave numbers q, 1/Å."""
+        inner: Tensor = self.inner(species, q)
+        return inner * torch.exp(-((q * BOHR / self.end) ** 8))
 
 
 class LearnedFormFactors(nn.Module):

@@ -2,46 +2,37 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from mlnegf._common import Floats, is_count, require
+from mlnegf._common import Floats, is_count, is_positive, require
 from mlnegf.crystal.lattice import Crystal
 from mlnegf.crystal.local_density import LocalDensity
 from mlnegf.crystal.surroundings import Surroundings
 from mlnegf.learning import training as loop
-from mlnegf.learning.networks.point import PointNetwork
+from mlnegf.learning.networks.point import PointNetwork, Points, dealt, loss
 from mlnegf.learning.training import Settings, Trained
-
-POINTS = 1024
-"""Of one step of the weights."""
-
-
-class Points(NamedTuple):
-    """Points of some cells: features (points, features), d(ε, r), 1/(eV Å³), (points, energies)."""
-
-    features: torch.Tensor
-    values: torch.Tensor
 
 
 def points_of(
-    densities: Sequence[LocalDensity], surroundings: Surroundings, size: int = POINTS, seed: int = 0
+    densities: Sequence[LocalDensity],
+    surroundings: Surroundings,
+    share: float = 1.0,
+    size: int = 1024,
+    seed: int = 0,
 ) -> list[Points]:
-    """Deal the points of local densities out, in an order drawn once."""
+    """Deal out a share of the points of each local density, drawn once, `size` at a time."""
     require(bool(densities), "densities", densities, "at least one LocalDensity", "points_of")
-    features = np.concatenate([surroundings(one.crystal, one.fractions) for one in densities])
-    values = np.concatenate([one.values.T for one in densities])
-    order = np.random.default_rng(seed).permutation(len(features))
-    parts = np.array_split(order, max(1, len(order) // size))
-    return [Points(torch.from_numpy(features[part]), torch.from_numpy(values[part])) for part in parts]
-
-
-def loss(model: PointNetwork, points: Points) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean squared error in units of the mean at each energy, twice: it is made small and watched."""
-    square = ((model(points.features) - points.values) / model.unit).square().mean()
-    return square, square.detach()
+    require(is_positive(share) and share <= 1.0, "share", share, "a number above 0, up to 1", "points_of")
+    rng, features, values = np.random.default_rng(seed), [], []
+    for one in densities:
+        places = one.fractions
+        drawn = rng.permutation(len(places))[: int(np.ceil(share * len(places)))]
+        features.append(surroundings(one.crystal, places[drawn]))
+        values.append(one.values.T[drawn])
+    x, y = torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(values))
+    return dealt(x, y, size, seed)
 
 
 def train(
@@ -52,13 +43,26 @@ def train(
     progress: bool = True,
 ) -> Trained[PointNetwork]:
     """Train one network; see `learning.training.train`."""
+    return loop.train_new(lambda: PointNetwork.of(training, width), loss, training, validation, settings, progress)
 
-    def new() -> PointNetwork:
-        model = PointNetwork(training[0].features.shape[1], training[0].values.shape[1], width)
-        model.settle(torch.cat([some.features for some in training]), torch.cat([some.values for some in training]))
-        return model
 
-    return loop.train_new(new, loss, training, validation, settings, progress)
+def mean_of(votes: Sequence[LocalDensity]) -> LocalDensity:
+    """Return the mean of local densities of one crystal."""
+    require(bool(votes), "votes", votes, "at least one LocalDensity", "mean_of")
+    one, *others = votes
+    values = sum((other.values for other in others), one.values) / len(votes)
+    return LocalDensity(one.crystal, one.electrons, one.energies, np.asarray(values), one.shape)
+
+
+def doubt(votes: Sequence[LocalDensity], thermal_energy: float) -> Floats:
+    """Return how far votes lie apart in the density, 1/Å³, (points,): a standard deviation.
+
+    It is in a unit of its own until it is compared with errors: of densities that are known, the quantile of error over
+    doubt is the factor with which it holds as large a share of other densities of that kind (split conformal
+    prediction: Angelopoulos & Bates, arXiv:2107.07511).
+    """
+    require(len(votes) > 1, "votes", votes, "two or more", "doubt")
+    return np.asarray(np.std([vote.density(thermal_energy) for vote in votes], axis=0, ddof=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +102,7 @@ class Predictor:
 
     def __call__(self, crystal: Crystal, shape: tuple[int, int, int] | None = None) -> LocalDensity:
         """Return the mean of the votes; memory beyond the answer does not grow with the cell."""
-        one, *others = self.votes(crystal, shape)
-        mean = sum((other.values for other in others), one.values) / len(self.models)
-        return LocalDensity(crystal, one.electrons, one.energies, np.asarray(mean), one.shape)
+        return mean_of(self.votes(crystal, shape))
 
     def votes(self, crystal: Crystal, shape: tuple[int, int, int] | None = None) -> list[LocalDensity]:
         """Return what each network says."""

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from scipy.special import sph_harm_y
 
 from mlnegf._common import Floats, hold, is_count, is_positive, reals, require
 from mlnegf.crystal.lattice import Crystal
@@ -77,41 +76,60 @@ class Surroundings:
         inside = (given % 1.0) @ crystal.vectors
         for first in range(0, len(inside), AT_ONCE):
             points = inside[first : first + AT_ONCE]
-            pairs: list[list[int]] = list(tree.query_ball_point(points, self.cutoff))  # type: ignore[arg-type]
-            counts = np.array([len(near) for near in pairs])
-            flat = np.concatenate([np.asarray(near, dtype=int) for near in pairs])
-            owner = np.repeat(np.arange(len(points)), counts)
-            yield self._spectra(images[flat] - points[owner], owner, len(points))
+            near: list[list[int]] = list(tree.query_ball_point(points, self.cutoff))  # type: ignore[arg-type]
+            counts = np.array([len(some) for some in near])
+            # A row for each point; what fills it up lies at the cutoff, where nothing is seen.
+            away = np.full((len(points), max(1, counts.max()), 3), self.cutoff)
+            seen = np.arange(away.shape[1]) < counts[:, None]
+            away[seen] = images[np.concatenate([np.asarray(some, dtype=int) for some in near])]
+            away[seen] -= np.repeat(points, counts, axis=0)
+            yield self._spectra(away)
 
-    def _spectra(self, away: Floats, owner: NDArray[np.int64], points: int) -> NDArray[np.float32]:
-        distance = np.linalg.norm(away, axis=1)
-        bumps = self._radial(distance)
-        polar = np.arccos(np.clip(away[:, 2] / np.maximum(distance, 1e-12), -1, 1))
-        around = np.arctan2(away[:, 1], away[:, 0])
-        starts = np.searchsorted(owner, np.arange(points))
-        empty = np.searchsorted(owner, np.arange(points), side="right") == starts
+    def _spectra(self, away: Floats) -> NDArray[np.float32]:
+        """Return what points see of atoms, (points, neighbours, 3), Å."""
+        distance = np.linalg.norm(away, axis=2)
+        bumps = np.ascontiguousarray(self._radial(distance).swapaxes(1, 2))
+        # An atom at the point itself has no direction.
+        directed = bumps * -np.expm1(-((distance / self._wide) ** 2))[:, None]
         upper = np.triu_indices(self.radial)
         double = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
         parts = []
-        for degree in range(self.angular + 1):
-            power = np.zeros((points, len(upper[0])))
-            for order in range(degree + 1):
-                wave = sph_harm_y(degree, order, polar, around)
-                sums = np.add.reduceat(np.vstack([bumps * wave[:, None], np.zeros((1, self.radial))]), starts, axis=0)
-                sums[empty] = 0.0
-                if degree == order == 0:
-                    parts.append(sums.real)
-                # −m and m hold the same: their parts count twice.
-                power += (1 if order == 0 else 2) * (sums[:, upper[0]].conj() * sums[:, upper[1]]).real
-            parts.append(power * double / np.sqrt(2 * degree + 1))
+        for degree, waves in enumerate(_harmonics(away / np.maximum(distance, 1e-12)[..., None], self.angular)):
+            sums = (directed if degree else bumps) @ waves
+            if degree == 0:
+                parts.append(sums[..., 0])
+            power = sums @ sums.swapaxes(1, 2)
+            parts.append(power[:, upper[0], upper[1]] * double / np.sqrt(2 * degree + 1))
         return np.concatenate(parts, 1).astype(np.float32)
 
+    @property
+    def _wide(self) -> float:
+        """Width of a bump, and what lies between two, Å."""
+        return self.cutoff / self.radial
+
     def _radial(self, distance: Floats) -> Floats:
-        """Return Gaussians along r that end smoothly at the cutoff, (pairs, radial)."""
-        wide = self.cutoff / self.radial
-        centres = wide * np.arange(self.radial)
+        """Return Gaussians along r that end smoothly at the cutoff, (..., radial)."""
+        centres = self._wide * np.arange(self.radial)
         ends = 0.5 * (1 + np.cos(np.pi * np.minimum(distance / self.cutoff, 1.0)))
-        return np.asarray(np.exp(-0.5 * ((distance[:, None] - centres) / wide) ** 2) * ends[:, None])
+        return np.asarray(np.exp(-0.5 * ((distance[..., None] - centres) / self._wide) ** 2) * ends[..., None])
+
+
+def _harmonics(directions: Floats, highest: int) -> Iterator[Floats]:
+    """Yield real spherical harmonics of unit vectors (..., 3), one degree after the other, (..., 2l + 1)."""
+    z, plane = directions[..., 2], directions[..., 0] + 1j * directions[..., 1]
+    before: list[Any] = []
+    last: list[Any] = [np.full(z.shape, 1 / np.sqrt(4 * np.pi))]
+    for degree in range(highest + 1):
+        parts = [last[0], *(side for wave in last[1:] for side in (wave.real * np.sqrt(2), wave.imag * np.sqrt(2)))]
+        yield np.stack(parts, -1)
+        # The next degree by the last two, and its highest order by the last one's.
+        above, following = degree + 1, []
+        for m, wave in enumerate(last):
+            scale = np.sqrt((4 * above**2 - 1) / (above**2 - m**2))
+            older = np.sqrt((degree**2 - m**2) / (4 * degree**2 - 1)) * before[m] if m < degree else 0.0
+            following.append(scale * (z * wave - older))
+        following.append(-np.sqrt((2 * above + 1) / (2 * above)) * plane * last[-1])
+        before, last = last, following
 
 
 def _images(crystal: Crystal, cutoff: float) -> Floats:

@@ -1,11 +1,28 @@
 """What a point sees, to numbers at that point, none of them negative."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import nn
 
 from mlnegf.learning.networks.network import counted
 
 Tensor = torch.Tensor
+
+
+class Points(NamedTuple):
+    """Some points: features (points, features), and numbers to be said, (points, answers)."""
+
+    features: Tensor
+    values: Tensor
+
+
+def dealt(features: Tensor, values: Tensor, size: int = 1024, seed: int = 0) -> list[Points]:
+    """Deal points out, about `size` at a time, in an order drawn once."""
+    order = np.random.default_rng(seed).permutation(len(features))
+    return [Points(features[part], values[part]) for part in np.array_split(order, max(1, len(order) // size))]
 
 
 class PointNetwork(nn.Module):
@@ -47,3 +64,17 @@ class PointNetwork(nn.Module):
         """Return numbers of points, (points, answers), of features (points, features)."""
         found: Tensor = nn.functional.softplus(self.layers((features - self.mean) / self.spread)) * self.unit
         return found
+
+    @staticmethod
+    def of(lessons: Sequence[Points], width: int = 128) -> "PointNetwork":
+        """Draw one that suits some points."""
+        features, values = (torch.cat(some) for some in zip(*lessons, strict=True))
+        model = PointNetwork(features.shape[1], values.shape[1], width)
+        model.settle(features, values)
+        return model
+
+
+def loss(model: PointNetwork, points: Points) -> tuple[Tensor, Tensor]:
+    """Return the mean squared error in units of the mean of each answer, twice: it is made small and watched."""
+    square = ((model(points.features) - points.values) / model.unit).square().mean()
+    return square, square.detach()
