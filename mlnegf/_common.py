@@ -104,6 +104,12 @@ def is_dense(value: object) -> "TypeGuard[torch.Tensor]":
     )
 
 
+def are_counts(values: object, length: int, least: int = 1, most: float = float("inf")) -> bool:
+    """Say whether a value is a sequence of so many whole numbers between two."""
+    array = as_array(values)
+    return array is not None and array.shape == (length,) and all(is_count(value, least, most) for value in array)
+
+
 def reals(value: Any, dimensions: int) -> Floats | None:
     """Return finite real numbers as an array of float64 of its own; None if a value is anything else, or empty."""
     array = as_array(value)

@@ -37,13 +37,26 @@ from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.descriptors import Soap
 from mlnegf.atomistic.hamiltonian import Orbitals
 from mlnegf.atomistic.hard_cases import chain, two_necks
+from mlnegf.atomistic.ldos import local_densities
 from mlnegf.atomistic.potential import POTASSIUM
 from mlnegf.atomistic.prediction import nearest
 from mlnegf.atomistic.rivals import coulomb_eigenvalues, sections
 from mlnegf.atomistic.wires import Pull, Wire
+from mlnegf.crystal.aluminium import CUBE, AshcroftLindhard, snapshots
+from mlnegf.crystal.bands import energies, extremum, local
+from mlnegf.crystal.cohen_bergstresser import Semiconductor
+from mlnegf.crystal.fitting import Target
+from mlnegf.crystal.form_factors import Faded, FourParameters, LearnedFormFactors
+from mlnegf.crystal.lattice import Crystal, zinc_blende
+from mlnegf.crystal.local_density import local_density, mesh
+from mlnegf.crystal.plane_waves import PlaneWaves
+from mlnegf.crystal.prediction import points_of
+from mlnegf.crystal.surroundings import Surroundings
 from mlnegf.learning.losses import LOSSES
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.learning.networks.deep_potential import DeepPotential
+from mlnegf.learning.networks.even import EvenNetwork
+from mlnegf.learning.networks.point import PointNetwork
 from mlnegf.learning.networks.pooled import PooledNetwork
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.networks.stacked import StackedNetwork
@@ -194,6 +207,12 @@ DEVICE_FIELDS = {field.name: getattr(DEVICE, field.name) for field in fields(Dev
 COMPARED = {"prediction": DENSITY, "target": 1.1 * DENSITY, "weight": np.ones((6, 6)), "cell": (1.0, 0.5, 0.5)}
 SETTINGS = {field.name: field.default for field in fields(objective.Settings)}
 
+GAAS = Semiconductor("GaAs")
+FORMULA = {"Ga": (50.8, 2.3, 3.72, 0.59), "As": (25.8, 2.59, 1.58, 0.51)}
+REFUSALS = (ValueError, TypeError, RuntimeError)
+SEEN = local_density(CUBE, AshcroftLindhard(), 12.0, 60.0, np.zeros((1, 3)), np.linspace(-9, 6, 5), 0.5)
+BAND = {"crystal": GAAS.crystal, "cutoff": 60.0, "form_factors": GAAS}
+
 DOORS = {
     "Device": Door(Device, DEVICE_FIELDS, ("smaller device",)),
     "Device.at": Door(DEVICE.at, {"temperature": 300.0}),
@@ -311,6 +330,72 @@ DOORS = {
     "sections": Door(sections, {"positions": ATOMS}),
     "two_necks": Door(lambda **given: two_necks(**given).positions, {"apart": 5, "thick": 0.75}),
     "chain": Door(lambda **given: chain(**given).positions, {"atoms": 3, "spacing": 4.4}),
+    "local_densities": Door(
+        local_densities,
+        {
+            "positions": ATOMS[None],
+            "held": 5,
+            "energies": np.linspace(-1, 1, 3),
+            "broadening": 0.1,
+            "period": 5.328,
+            "orbitals": None,
+        },
+        ("far", "near", "energies holds", "positions"),
+        # A wire that no path of hops joins has none.
+        finite=False,
+    ),
+    "Crystal": Door(Crystal, {"vectors": 4.0 * np.eye(3), "fractions": np.zeros((1, 3)), "species": ("Al",)}),
+    "Crystal.strained": Door(CUBE.strained, {"strain": 0.01 * np.eye(3)}),
+    "Crystal.repeated": Door(CUBE.repeated, {"counts": (1, 1, 2)}),
+    "Crystal.path": Door(CUBE.path, {"corners": "GX", "count": 5}),
+    "zinc_blende": Door(zinc_blende, {"lattice_constant": 5.6, "cation": "Ga", "anion": "As"}, ("vectors",)),
+    "PlaneWaves": Door(
+        lambda **given: PlaneWaves.of(**given).waves,
+        {"crystal": GAAS.crystal, "cutoff": 60.0, "k": np.zeros((1, 3)), "centre": None},
+    ),
+    "bands.energies": Door(energies, {**BAND, "k": np.zeros((2, 3)), "bands": 4}),
+    "bands.local": Door(local, {**BAND, "k": np.zeros(3), "band": 4, "centre": None}),
+    "bands.extremum": Door(
+        extremum, {**BAND, "start": np.zeros(3), "band": 4}, ("k", "no flat place"), refusals=REFUSALS
+    ),
+    "Semiconductor": Door(Semiconductor, {"name": "GaAs"}),
+    "FourParameters": Door(FourParameters, {"start": FORMULA}),
+    "LearnedFormFactors": Door(LearnedFormFactors, {"start": FORMULA, "width": 4, "reach": 3.0}),
+    "Faded": Door(Faded, {"inner": FourParameters(FORMULA), "end": 3.0}),
+    "AshcroftLindhard": Door(AshcroftLindhard, {"core": 1.16, "fade": 2.1, "power": 8.0}),
+    "Target": Door(
+        Target,
+        {
+            "crystal": GAAS.crystal,
+            "cutoff": 60.0,
+            "k": np.zeros((1, 3)),
+            "energies": np.zeros((1, 4)),
+            "weights": np.ones((1, 4)),
+        },
+    ),
+    "mesh": Door(mesh, {"counts": (2, 1, 1)}),
+    "local_density": Door(
+        lambda **given: local_density(**given).values,
+        {
+            "crystal": CUBE,
+            "form_factors": AshcroftLindhard(),
+            "electrons": 12.0,
+            "cutoff": 60.0,
+            "k": np.zeros((1, 3)),
+            "energies": np.linspace(-9, 6, 5),
+            "width": 0.5,
+        },
+    ),
+    "snapshots": Door(
+        lambda **given: [some.fractions for some in snapshots(**given)],
+        {"cells": (1, 1, 1), "temperature": 300.0, "count": 1, "seed": 0, "molten": False, "every": 1},
+        ("counts",),
+    ),
+    "Surroundings": Door(Surroundings, {"cutoff": 5.0, "radial": 4, "angular": 2}),
+    "Surroundings call": Door(Surroundings(5.0, 4, 2), {"crystal": CUBE, "fractions": np.zeros((2, 3))}),
+    "points_of": Door(points_of, {"densities": [SEEN], "surroundings": Surroundings(5.0, 4, 2), "share": 0.01}),
+    "PointNetwork": Door(PointNetwork, {"features": 3, "answers": 4, "width": 8}),
+    "EvenNetwork": Door(EvenNetwork, {"answers": 3, "width": 8, "reach": 2.0}),
     "PooledNetwork": Door(PooledNetwork, {"features": 4, "width": 8, "pooling": "max"}),
     "StackedNetwork": Door(StackedNetwork, {"features": 4, "width": 8}),
     "nearest": Door(nearest, {"positions": ATOMS, "count": 5}),

@@ -17,7 +17,7 @@ from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
-from mlnegf._common import is_count, is_positive, require
+from mlnegf._common import are_counts, is_count, is_positive, require
 from mlnegf.crystal.form_factors import BOHR, NATURAL, known
 from mlnegf.crystal.lattice import Crystal
 
@@ -86,6 +86,7 @@ def snapshots(
     every : int
         Steps of `STEP` between snapshots; five times as many come before the first.
     """
+    require(are_counts(cells, 3, 1, 100), "cells", cells, "three whole numbers, 1 to 100", "snapshots")
     require(is_positive(temperature) and temperature < 1e4, "temperature", temperature, "up to 1e4 K", "snapshots")
     require(is_count(count), "count", count, "a whole number, 1 or more", "snapshots")
     require(is_count(every), "every", every, "a whole number of steps, 1 or more", "snapshots")

@@ -58,7 +58,11 @@ class Target:
         assert energies is not None
         good = weights is not None and weights.shape == energies.shape and bool((weights >= 0).all())
         require(good, "weights", self.weights, f"numbers of shape {energies.shape}, none negative", "Target")
-        require(len(self.k) == len(energies), "k", self.k, f"{len(energies)} wave vectors", "Target")
+        k = reals(self.k, 2)
+        good = k is not None and k.shape == (len(energies), 3)
+        require(good, "k", self.k, f"numbers of shape {(len(energies), 3)}", "Target")
+        for name, value in (("k", k), ("energies", energies), ("weights", weights)):
+            object.__setattr__(self, name, value)
         fewest = min(len(waves) for waves in self.waves.waves)
         words = f"enough plane waves for {energies.shape[1]} bands; there are {fewest}"
         require(energies.shape[1] <= fewest, "cutoff", self.cutoff, words, "Target")

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import torch
 from torch import nn
 
-from mlnegf._common import is_positive, require
+from mlnegf._common import is_positive, reals, require
 from mlnegf.learning.networks.even import EvenNetwork
 
 HARTREE: Final = 27.211386
@@ -47,10 +47,13 @@ class FourParameters(nn.Module):
     """
 
     def __init__(self, start: Mapping[str, tuple[float, float, float, float]]) -> None:
-        require(bool(start), "start", start, "four numbers for each kind of atom", "FourParameters")
+        known = isinstance(start, Mapping) and bool(start) and all(isinstance(name, str) for name in start)
+        rows = reals(list(start.values()), 2) if known else None
+        good = rows is not None and rows.shape == (len(start), 4)
+        require(good, "start", start, "four finite numbers for each kind of atom", "FourParameters")
         super().__init__()
         self.kinds = {name: place for place, name in enumerate(start)}
-        self.rows = nn.Parameter(torch.tensor([list(start[name]) for name in start], dtype=torch.float64))
+        self.rows = nn.Parameter(torch.tensor(rows))
 
     def forward(self, species: str, q: Tensor) -> Tensor:
         """Return v(q), eV Å³, of wave numbers q, 1/Å."""

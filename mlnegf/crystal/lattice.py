@@ -1,5 +1,6 @@
 """Crystals as data: lattice vectors, atoms, and the way back to reciprocal space."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 from ase.cell import Cell
 
-from mlnegf._common import Floats, is_count, is_positive, reals, require
+from mlnegf._common import Floats, are_counts, is_count, is_positive, reals, require
 
 LARGEST: Final = 1e3
 """Length of a lattice vector, Å."""
+MOST_ATOMS: Final = 100_000
+"""Of a repeated cell."""
 FLATTEST: Final = 1e-3
 """Volume of a cell over the product of its vectors' lengths, at least."""
 
@@ -72,8 +75,9 @@ class Crystal:
 
     def repeated(self, counts: Sequence[int]) -> "Crystal":
         """Return the crystal described by a cell of several, (n₁, n₂, n₃) along each vector."""
-        good = len(counts) == 3 and all(is_count(count, 1, 100) for count in counts)
-        require(good, "counts", counts, "three whole numbers, 1 to 100", "repeated")
+        require(are_counts(counts, 3, 1, 100), "counts", counts, "three whole numbers, 1 to 100", "repeated")
+        most = MOST_ATOMS // len(self.species)
+        require(math.prod(map(int, counts)) <= most, "counts", counts, f"no more than {most} cells", "repeated")
         steps = np.stack(np.meshgrid(*(np.arange(count) for count in counts), indexing="ij"), -1).reshape(-1, 3)
         fractions = (steps[:, None] + self.fractions).reshape(-1, 3) / np.array(counts)
         return Crystal(self.vectors * np.array(counts)[:, None], fractions, self.species * len(steps))
@@ -110,10 +114,14 @@ class Crystal:
 
 def face_centred(lattice_constant: float) -> Floats:
     """Return the vectors of a face-centred cubic lattice, (3, 3), of a lattice constant, Å."""
-    require(is_positive(lattice_constant), "lattice_constant", lattice_constant, "a positive number of Å", "fcc")
+    require(
+        is_positive(lattice_constant), "lattice_constant", lattice_constant, "a positive number of Å", "face_centred"
+    )
     return float(lattice_constant) / 2 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
 
 
 def zinc_blende(lattice_constant: float, cation: str, anion: str) -> Crystal:
     """Return two atoms at ±⅛ of the cube's diagonal; diamond if they are the same."""
+    for name, atom in (("cation", cation), ("anion", anion)):
+        require(isinstance(atom, str), name, atom, "the name of an atom", "zinc_blende")
     return Crystal(face_centred(lattice_constant), np.array([[0.125] * 3, [-0.125] * 3]), (cation, anion))

@@ -19,7 +19,7 @@ from scipy.linalg import eigh
 from scipy.optimize import brentq
 from scipy.special import expit, xlog1py, xlogy
 
-from mlnegf._common import Complexes, Floats, Ints, is_count, is_positive, reals, require
+from mlnegf._common import Complexes, Floats, Ints, are_counts, is_positive, reals, require
 from mlnegf.crystal.form_factors import FormFactors
 from mlnegf.crystal.lattice import Crystal
 from mlnegf.crystal.plane_waves import PlaneWaves
@@ -30,8 +30,7 @@ TAIL: Final = 5.0
 
 def mesh(counts: Sequence[int]) -> Floats:
     """Return wave vectors of a mesh through zero, (k, 3), in reciprocal vectors."""
-    good = len(counts) == 3 and all(is_count(count, 1, 100) for count in counts)
-    require(good, "counts", counts, "three whole numbers, 1 to 100", "mesh")
+    require(are_counts(counts, 3, 1, 100), "counts", counts, "three whole numbers, 1 to 100", "mesh")
     steps = np.stack(np.meshgrid(*(np.arange(count) / count for count in counts), indexing="ij"), -1)
     return steps.reshape(-1, 3)
 

@@ -20,6 +20,8 @@ from mlnegf.units import HBAR2_OVER_2M0
 
 HBAR2_OVER_2M: Final = 100.0 * HBAR2_OVER_2M0
 """ħ²/2m₀ in eV Å²."""
+HIGHEST: Final = 1e6
+"""Cutoff, eV."""
 MOST: Final = 20_000
 """Plane waves of one wave vector."""
 
@@ -63,7 +65,8 @@ class PlaneWaves:
             If the cutoff holds fewer waves than there are atoms, or more than fit.
         """
         require(isinstance(crystal, Crystal), "crystal", crystal, "a Crystal, such as zinc_blende(...)", "PlaneWaves")
-        require(is_positive(cutoff), "cutoff", cutoff, "a positive number of eV", "PlaneWaves")
+        good = is_positive(cutoff) and cutoff <= HIGHEST
+        require(good, "cutoff", cutoff, f"a positive number of eV, up to {HIGHEST:g}", "PlaneWaves")
         given = reals(k, 2)
         good = given is not None and given.shape[1] == 3 and float(abs(given).max()) < 1e3
         require(good, "k", k, "finite numbers of shape (k, 3)", "PlaneWaves")
@@ -114,6 +117,7 @@ class PlaneWaves:
 
     def potential(self, form_factors: FormFactors) -> Tensor:
         """Return V(G − G′), eV, (differences,), complex; differentiable by whatever the form factors are."""
+        require(callable(form_factors), "form_factors", form_factors, "a function of species and q", "PlaneWaves")
         lengths, which = (torch.from_numpy(some) for some in self.shells)
         found = torch.zeros(len(which), dtype=torch.complex128)
         for name, structure in self.structure.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlnegf._common import Floats, is_count, is_positive, require
+from mlnegf._common import Floats, are_counts, is_positive, items, require
 from mlnegf.crystal.lattice import Crystal
 from mlnegf.crystal.local_density import LocalDensity
 from mlnegf.crystal.surroundings import Surroundings
@@ -23,10 +23,13 @@ def points_of(
     seed: int = 0,
 ) -> list[Points]:
     """Deal out a share of the points of each local density, drawn once, `size` at a time."""
-    require(bool(densities), "densities", densities, "at least one LocalDensity", "points_of")
+    known = items(densities, LocalDensity)
+    require(bool(known), "densities", densities, "at least one LocalDensity", "points_of")
+    good = isinstance(surroundings, Surroundings)
+    require(good, "surroundings", surroundings, "Surroundings()", "points_of")
     require(is_positive(share) and share <= 1.0, "share", share, "a number above 0, up to 1", "points_of")
     rng, features, values = np.random.default_rng(seed), [], []
-    for one in densities:
+    for one in known or []:
         places = one.fractions
         drawn = rng.permutation(len(places))[: int(np.ceil(share * len(places)))]
         features.append(surroundings(one.crystal, places[drawn]))
@@ -107,8 +110,7 @@ class Predictor:
     def votes(self, crystal: Crystal, shape: tuple[int, int, int] | None = None) -> list[LocalDensity]:
         """Return what each network says."""
         asked = self.shape(crystal) if shape is None else shape
-        good = len(asked) == 3 and all(is_count(count) for count in asked)
-        require(good, "shape", shape, "three whole numbers, 1 or more, or None", "Predictor")
+        require(are_counts(asked, 3), "shape", shape, "three whole numbers, 1 or more, or None", "Predictor")
         empty = np.empty((len(self.energies), 0), dtype=np.float32)
         electrons = self.electrons * len(crystal.species)
         grid = LocalDensity(crystal, electrons, self.energies, empty, asked)

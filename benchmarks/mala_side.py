@@ -1,0 +1,127 @@
+"""The same lesson for MALA: its networks and training on the points, descriptors and labels of `local_density.py`.
+
+    python benchmarks/mala_side.py give --data data/aluminium
+    python -m venv data/mala && data/mala/bin/pip install torch==2.13.0 materials-learning-algorithms==1.4.0
+    data/mala/bin/python benchmarks/mala_side.py learn --data data/aluminium
+    python benchmarks/mala_side.py score --data data/aluminium --output book/results/mala.json
+
+MALA is the `materials-learning-algorithms` package, in an environment of its own; Cangi et al., Comput. Phys. Commun.
+314, 109654 (2025). It is told what its own examples tell it, and the layers, steps and points that ours has. Its
+descriptors, which need LAMMPS, are not compared: both networks read ours.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = "mala"
+EPOCHS, BATCH, RATE, LAYERS, SEEDS = 100, 1024, 2e-3, (128, 128), 3
+
+
+def give(data: Path) -> None:
+    """Lay points, what they see and their densities out as MALA reads them."""
+    from local_density import LESSONS, SHARE, SMALL, SURROUNDINGS, TESTS, Job, read
+
+    job, state, cells = Job(data, 1, 1), "298 K", SMALL[1]
+    folder = data / FOLDER
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(LESSONS + 2 + TESTS):
+        kind = "tr" if number < LESSONS else "va" if number < LESSONS + 2 else "te"
+        density, _ = read(job, state, cells, number)
+        places = density.fractions
+        drawn = np.arange(len(places))
+        if kind != "te":
+            drawn = rng.permutation(len(places))[: int(np.ceil(SHARE * len(places)))]
+        shape = density.shape if kind == "te" else (len(drawn), 1, 1)
+        seen = SURROUNDINGS(density.crystal, places[drawn])
+        np.save(folder / f"{kind}{number}.in.npy", seen.reshape(*shape, -1))
+        np.save(folder / f"{kind}{number}.out.npy", density.values.T[drawn].reshape(*shape, -1))
+
+
+def learn(data: Path) -> None:
+    """Teach MALA's networks, and let them say the test snapshots; in MALA's environment."""
+    import mala
+    import torch
+
+    torch.set_num_threads(1)
+    folder = data / FOLDER
+    files = sorted(folder.glob("*.in.npy"), key=lambda path: int(path.name[2:].split(".")[0]))
+    features, energies = (np.load(folder / f"te12.{side}.npy", mmap_mode="r").shape[-1] for side in ("in", "out"))
+    for seed in range(SEEDS):
+        parameters = mala.Parameters()
+        parameters.manual_seed = seed
+        parameters.data.input_rescaling_type = "feature-wise-standard"
+        parameters.data.output_rescaling_type = "minmax"
+        parameters.descriptors.descriptors_contain_xyz = False
+        parameters.targets.ldos_gridsize = energies
+        parameters.targets.ldos_gridspacing_ev = 0.15
+        parameters.targets.ldos_gridoffset_ev = -10
+        parameters.network.layer_sizes = [features, *LAYERS, energies]
+        parameters.network.layer_activations = ["ReLU"] * (len(LAYERS) + 1)
+        parameters.running.max_number_epochs = EPOCHS
+        parameters.running.mini_batch_size = BATCH
+        parameters.running.learning_rate = RATE
+        parameters.running.optimizer = "Adam"
+        handler = mala.DataHandler(parameters)
+        for path in files:
+            out = path.name.replace(".in.", ".out.")
+            handler.add_snapshot(path.name, str(folder), out, str(folder), path.name[:2])
+        handler.prepare_data()
+        network = mala.Network(parameters)
+        trainer = mala.Trainer(parameters, network, handler)
+        began = time.perf_counter()
+        trainer.train_network()
+        taught = time.perf_counter() - began
+        tester, said, seconds = mala.Tester(parameters, network, handler), [], []
+        for number in range(sum(path.name.startswith("te") for path in files)):
+            began = time.perf_counter()
+            said.append(tester.predict_targets(number)[1])
+            seconds.append(time.perf_counter() - began)
+        np.savez(folder / f"said-{seed}.npz", said=np.array(said), taught=taught, seconds=seconds)
+
+
+def score(data: Path, output: Path) -> None:
+    """Score what was said as ours is."""
+    from local_density import ENERGIES, LESSONS, SMALL, TESTS, Job, read, scores
+
+    import mlnegf
+    from mlnegf._files import write_whole
+    from mlnegf.crystal.local_density import LocalDensity
+
+    job, folder = Job(data, 1, 1), data / FOLDER
+    found = [np.load(folder / f"said-{seed}.npz") for seed in range(SEEDS)]
+    rows = []
+    for place, number in enumerate(range(LESSONS + 2, LESSONS + 2 + TESTS)):
+        true, _ = read(job, "298 K", SMALL[1], number)
+        values = (one["said"][place].reshape(-1, len(ENERGIES)).T for one in found)
+        votes = [LocalDensity(true.crystal, true.electrons, ENERGIES, some, true.shape) for some in values]
+        rows.append(scores(votes, true, np.nan))
+    keep = ("band_energy", "density", "fermi", "states")
+    row = {name: [one[name] for one in rows] for name in keep}
+    row |= {"taught_seconds": [float(one["taught"]) for one in found]}
+    row |= {"seconds": [float(one["seconds"].mean()) for one in found]}
+    about = {"command": "python benchmarks/mala_side.py " + " ".join(sys.argv[1:]), "version": mlnegf.__version__}
+    about |= {"mala": "1.4.0", "epochs": EPOCHS, "state": "298 K", "atoms": 32}
+    write_whole(output, json.dumps({**about, "rows": [row]}, indent=1))
+
+
+def main() -> None:
+    """Do one of the three."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("give", "learn", "score"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    if given.step == "score":
+        score(given.data, given.output)
+    else:
+        {"give": give, "learn": learn}[given.step](given.data)
+
+
+if __name__ == "__main__":
+    main()
