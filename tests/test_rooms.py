@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "warmstart": BASE | {"learning", "nanosheet", "runs", "scf"},
     "atomistic": BASE | {"transport", "learning", "runs"},
     "crystal": BASE | {"learning", "runs"},
-    "plots": BASE | {"atomistic", "learning", "nanosheet", "scf", "warmstart", "widgets"},
+    "plots": BASE | {"atomistic", "crystal", "learning", "nanosheet", "scf", "warmstart", "widgets"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
     "_options": BASE | {"learning", "nanosheet", "scf", "warmstart"},

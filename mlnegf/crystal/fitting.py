@@ -172,7 +172,8 @@ class _Problem:
             return self._answer
         vector = self.parameters(x)
         values = self.values(vector).detach().numpy()
-        by_parameter = (torch.func.jacrev(self.values)(vector) * self.size).detach().numpy()
+        # Fewer parameters than shells: forward.
+        by_parameter = (torch.func.jacfwd(self.values)(vector) * self.size).detach().numpy()
         residuals, rows, first = [], [], 0
         for target in self.targets:
             own, by_own = {}, {}

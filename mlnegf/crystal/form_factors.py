@@ -23,6 +23,8 @@ SIZE: Final = 10.0
 """Of what a network adds, Ha a_B³."""
 
 Tensor = torch.Tensor
+Parameters = Mapping[str, tuple[float, float, float, float]]
+"""a₀ to a₃ of `FourParameters`, of each kind of atom."""
 
 
 class FormFactors(Protocol):
@@ -46,7 +48,7 @@ class FourParameters(nn.Module):
         Of each kind of atom; a fit changes them.
     """
 
-    def __init__(self, start: Mapping[str, tuple[float, float, float, float]]) -> None:
+    def __init__(self, start: Parameters) -> None:
         known = isinstance(start, Mapping) and bool(start) and all(isinstance(name, str) for name in start)
         rows = reals(list(start.values()), 2) if known else None
         good = rows is not None and rows.shape == (len(start), 4)
@@ -99,9 +101,7 @@ class LearnedFormFactors(nn.Module):
         Beyond which nothing is added, 1/a_B.
     """
 
-    def __init__(
-        self, start: Mapping[str, tuple[float, float, float, float]], width: int = 16, reach: float = 3.0
-    ) -> None:
+    def __init__(self, start: Parameters, width: int = 16, reach: float = 3.0) -> None:
         super().__init__()
         self.formula = FourParameters(start)
         self.added = EvenNetwork(len(start), width, reach).double()
