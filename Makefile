@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install test soak book book-fast accept look lab data data-full train benchmark reproduce trials lint format \
-	lock audit clean wires wires-reduced
+	lock audit clean wires wires-reduced crystals crystals-reduced
 
 PYTHON ?= python3
 DATA ?= data/reduced
@@ -23,9 +23,9 @@ CODE = $(shell find mlnegf book/*.ipynb book/results -type f -not -name '*.pyc')
 TEXT = $(wildcard book/*.md book/*.bib book/_static/* book/_ext/* book/images/*) CHANGELOG.md _config.yml _toc.yml
 
 # Two processes with one thread each beat two that fight over the cores.
-test book book-fast accept data data-full benchmark reproduce wires wires-reduced: export OMP_NUM_THREADS := 1
-test book book-fast accept data data-full benchmark reproduce wires wires-reduced: export OPENBLAS_NUM_THREADS := 1
-test book book-fast accept data data-full benchmark reproduce wires wires-reduced: export MKL_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce wires wires-reduced crystals crystals-reduced: export OMP_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce wires wires-reduced crystals crystals-reduced: export OPENBLAS_NUM_THREADS := 1
+test book book-fast accept data data-full benchmark reproduce wires wires-reduced crystals crystals-reduced: export MKL_NUM_THREADS := 1
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -97,11 +97,20 @@ wires: install  ## pull wires of atoms, learn their conductance, predict long on
 	$(BIN)/mlnegf wires --kind full --output data/wires/full
 	$(BIN)/python benchmarks/neural_potential.py --data data/wires --output data/neural_potential.json
 	$(BIN)/python benchmarks/wires.py --data data/wires --output data/wires.json
+	$(BIN)/python benchmarks/wire_density.py --data data/wires --output data/wire_density.json
 
 wires-reduced: install  ## the same with eight pulls and two (some minutes)
 	$(BIN)/mlnegf wires --kind compact --count 8 --output data/wires-reduced/compact
 	$(BIN)/mlnegf wires --kind full --count 2 --output data/wires-reduced/full
 	$(BIN)/python benchmarks/wires.py --data data/wires-reduced --output data/wires-reduced/wires.json --epochs 2 --seeds 2
+
+crystals: install  ## fit form factors, learn aluminium's local density of states (two hours; resumes where it stopped)
+	$(BIN)/python benchmarks/form_factors.py --data data/form_factors --output data/form_factors.json
+	$(BIN)/python benchmarks/local_density.py --data data/aluminium --output data/local_density.json
+
+crystals-reduced: install  ## the same with few solutions, lessons and atoms (some minutes)
+	$(BIN)/python benchmarks/form_factors.py --data data/form_factors-reduced --output data/form_factors-reduced.json --solutions 4 --seeds 1
+	$(BIN)/python benchmarks/local_density.py --data data/aluminium-reduced --output data/local_density-reduced.json --epochs 1 --seeds 2 --largest 32
 
 trials: install  ## time the solver and try it on 300 random devices (hours; resumes where it stopped)
 	$(BIN)/python benchmarks/scaling.py

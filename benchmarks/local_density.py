@@ -66,6 +66,7 @@ class Job:
     data: Path
     epochs: int
     seeds: int
+    largest: int = 256
 
 
 def dense(cells: Cells) -> Floats:
@@ -201,6 +202,15 @@ def scores(votes: Sequence[LocalDensity], true: LocalDensity, held: float) -> di
     }
 
 
+def example(job: Job) -> dict[str, Any]:
+    """Return a test snapshot and what plane waves say of it, to be worked out again."""
+    state, cells = "298 K", SMALL[0]
+    true, _ = read(job, state, cells, LESSONS + 2)
+    fractions = (true.crystal.fractions % 1.0).round(12).tolist()
+    found = {"band_energy": true.band_energy(THERMAL), "fermi": true.fermi_level(THERMAL)}
+    return {"cells": cells, "fractions": fractions, **found}
+
+
 def network_stage(job: Job, cells: Cells) -> float:
     """Ask one network about a cell; return the seconds."""
     every = predictor(job, "all, and molten", SMALL[1])
@@ -235,10 +245,10 @@ def peak() -> float:
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, epochs=20, seeds=3, workers=2)
-    job = Job(given.data, given.epochs, given.seeds)
+    given = arguments(__doc__, epochs=20, seeds=3, workers=2, largest=256)
+    job = Job(given.data, given.epochs, given.seeds, given.largest)
     job.data.mkdir(parents=True, exist_ok=True)
-    large_first = (*LARGE[::-1], *SMALL[::-1])
+    large_first = [cells for cells in (*LARGE[::-1], *SMALL[::-1]) if atoms_of(cells) <= job.largest]
     # Large cells, of which one takes minutes, are asked at two states alone.
     wanted = [
         (state, cells) for cells in large_first for state in (STATES if cells in SMALL else ("298 K", "933 K, molten"))
@@ -252,8 +262,9 @@ def main() -> None:
             for state, cells in wanted[::-1]:
                 key = {"kind": "scores", "taught": lesson, "taught_at": atoms_of(taught_at), "state": state}
                 record.add({**key, "atoms": atoms_of(cells)}, compared, job, lesson, taught_at, state, cells)
+    record.add({"kind": "example"}, example, job)
     for work, sizes in ((network_stage, GROWING), (label_stage, GROWING[:4])):
-        for cells in sizes:
+        for cells in [cells for cells in sizes if atoms_of(cells) <= 4 * job.largest]:
             record.add({"kind": "stage", "work": work.__name__, "atoms": atoms_of(cells)}, stage, work, job, cells)
 
 

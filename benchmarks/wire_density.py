@@ -74,14 +74,14 @@ def work_out(job: Job, kind: str, number: int) -> dict[str, Any]:
             held = wire.held
             found[f"{broadening:g}"] = local_densities(positions, held, ENERGIES, broadening).astype(np.float32)
         seconds = (time.perf_counter() - began) / len(BROADENINGS) / len(positions)
-        return {**found, "seconds": seconds, "conductance": wire.conductance[chosen]}
+        return {**found, "seconds": seconds, "held": wire.held}
 
     return kept(job.folder / f"{kind}-{number:04d}.npz", made)
 
 
 @cache
 def parts(job: Job) -> dict[str, list[dict[str, Any]]]:
-    """Deal whole pulls out; the conductance, 0 for what is not joined, drops wires that have no density."""
+    """Deal whole pulls out."""
     compact = [work_out(job, "compact", number) for number in range(len(job.pulls("compact")))]
     order = np.random.default_rng(0).permutation(len(compact))
     lots = np.split(order, [round(0.72 * len(order)), round(0.8 * len(order))])
@@ -144,7 +144,8 @@ def shown(job: Job, model: PointNetwork, broadening: float) -> dict[str, Any]:
     true = pull[f"{broadening:g}"][last]
     neck = int(abs(true - true.mean(0)).sum(1).argmax())
     return {
-        "positions": pull["positions"][last].round(3).tolist(),
+        "positions": pull["positions"][last].round(6).tolist(),
+        "held": int(pull["held"]),
         "fermi": [said[:, at].round(4).tolist(), true[:, at].round(4).tolist()],
         "atom": neck,
         "densities": [said[neck].round(4).tolist(), true[neck].round(4).tolist()],

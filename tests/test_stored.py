@@ -7,11 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mlnegf
 from mlnegf.atomistic.conductance import conductances
 from mlnegf.atomistic.hard_cases import chain, two_necks
+from mlnegf.atomistic.ldos import local_densities
 from mlnegf.atomistic.prediction import Scores
+from mlnegf.crystal.aluminium import CUBE, ELECTRONS, AshcroftLindhard
+from mlnegf.crystal.bands import energies
+from mlnegf.crystal.cohen_bergstresser import RYDBERG
+from mlnegf.crystal.compounds import EDGES, LATTICE, PUBLISHED, atoms_of, target
+from mlnegf.crystal.form_factors import Faded, FourParameters, LearnedFormFactors
+from mlnegf.crystal.lattice import Crystal
+from mlnegf.crystal.local_density import local_density, mesh
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem
@@ -237,3 +246,50 @@ def test_the_network_in_the_place_of_a_potential() -> None:
     assert all(row["steps"] >= 10_000 and abs(row["drift"]) < 1e-3 for row in drifts)  # meV/atom/ps
     (metal,) = (row for row in rows if row["kind"] == "pull" and row["by"] == "metal")
     assert metal["energy"] == pytest.approx(metal["metal_energy"], abs=1e-3)
+
+
+def rows_of(name: str, **wanted: Any) -> list[dict[str, Any]]:
+    return [row for row in stored_rows(name) if all(row.get(key) == value for key, value in wanted.items())]
+
+
+@pytest.mark.parametrize(("group", "name"), [("CdSe", "CdSe"), ("III-V", "GaAs")])
+@pytest.mark.parametrize("kind", ["published formula", "formula", "network"])
+def test_bands_of_a_fit_come_out_again(group: str, name: str, kind: str) -> None:
+    row = rows_of("form_factors.json", group=group, model=kind)[0]
+    atoms = dict.fromkeys(atom for one in LATTICE if (one == "CdSe") == (group == "CdSe") for atom in atoms_of(one))
+    rows = {atom: PUBLISHED[atom] for atom in atoms}
+    model = Faded(LearnedFormFactors(rows), 3.0) if kind == "network" else FourParameters(rows)
+    model.load_state_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in row["weights"].items()})
+    some = target(name, 6.0)
+    bands = energies(some.crystal, some.cutoff, model, some.k, 8)
+    np.testing.assert_allclose(bands, row[name]["bands"], atol=2e-4)
+    error = bands - some.energies
+    assert 1e3 * np.sqrt((error**2).mean()) == pytest.approx(row[name]["all"], abs=0.1)
+    assert 1e3 * np.sqrt((error[:, EDGES] ** 2).mean()) == pytest.approx(row[name]["edges"], abs=0.1)
+
+
+def test_a_density_of_states_comes_out_again() -> None:
+    (row,) = rows_of("local_density.json", kind="example")
+    whole = CUBE.repeated(row["cells"])
+    crystal = Crystal(whole.vectors, row["fractions"], whole.species)
+    k = mesh([max(1, 4 // count) for count in row["cells"]])
+    electrons = ELECTRONS * len(crystal.species)
+    found = local_density(crystal, AshcroftLindhard(), electrons, 8 * RYDBERG, k, np.arange(-10.0, 6.5, 0.15), 0.3)
+    assert found.band_energy(0.1) == pytest.approx(row["band_energy"], abs=1e-6)
+    assert found.fermi_level(0.1) == pytest.approx(row["fermi"], abs=1e-6)
+
+
+def test_every_cell_was_asked_and_holds_its_electrons() -> None:
+    rows = rows_of("local_density.json", kind="scores")
+    assert len(rows) == 4 * 2 * (2 * 5 + 3 * 2)
+    assert max(abs(value) for row in rows for value in row["electrons"]) < 1e-10
+    own = [row for row in rows if row["taught"] == row["state"] == "298 K" and row["taught_at"] == 16]
+    assert {row["atoms"] for row in own} == {16, 32, 64, 128, 256}
+    assert max(abs(value) for row in own for value in row["band_energy"]) < 10
+
+
+def test_densities_of_a_wire_come_out_again() -> None:
+    (row,) = rows_of("wire_density.json", broadening=0.1)
+    wire, energies_there = row["wire"], json.loads((RESULTS / "wire_density.json").read_text())["energies"]
+    found = local_densities([wire["positions"]], wire["held"], energies_there, 0.1)[0]
+    np.testing.assert_allclose(found[wire["atom"]], wire["densities"][1], rtol=1e-3, atol=2e-4)
