@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "warmstart": BASE | {"learning", "nanosheet", "runs", "scf"},
     "atomistic": BASE | {"transport", "learning", "runs"},
     "crystal": BASE | {"learning", "runs"},
+    "line": BASE | {"learning"},
     "plots": BASE | {"atomistic", "crystal", "learning", "nanosheet", "scf", "warmstart", "widgets"},
     "widgets": BASE,
     "__init__": BASE | {"nanosheet", "scf", "warmstart"},
