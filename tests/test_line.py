@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
+from mlnegf.learning.networks.jet import JetNetwork
 from mlnegf.line.grid import Line, Molecule
 from mlnegf.line.kohn_sham import ground_density, hartree, read_off, searched
+from mlnegf.line.motion import carried, oscillator, superposed
 from mlnegf.line.two_electrons import two_electrons
 
 LINE = Line(10.0, 128)
@@ -114,3 +117,46 @@ def test_a_stretched_molecule_builds_a_peak_between_its_atoms() -> None:
 def test_what_has_no_answer_is_refused(make: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()  # type: ignore[operator]
+
+
+def test_a_superposition_moves_as_crank_and_nicolson_carry_it() -> None:
+    start = superposed((0, 1), LINE.x, 0.0)
+    errors = []
+    for steps in (100, 200):
+        (_, end) = carried(LINE, start, lambda t: 0.5 * LINE.x**2, 2.0, steps)
+        errors.append(abs(end - superposed((0, 1), LINE.x, 2.0)).max())
+        assert (abs(end) ** 2).sum() * LINE.step == pytest.approx(1.0, abs=1e-12)
+    assert errors[0] / errors[1] == pytest.approx(4.0, abs=0.1)
+    assert errors[1] < 2e-4
+
+
+def test_a_driven_oscillator_follows_newton() -> None:
+    """⟨x⟩ of any wave in ½x² − x F(t) moves as a particle does: here from rest, under F = 0.3 sin 2t."""
+    start = oscillator(0, LINE.x)
+
+    def potential(t: float) -> np.ndarray:
+        return 0.5 * LINE.x**2 - 0.3 * np.sin(2 * t) * LINE.x
+
+    waves = carried(LINE, start, potential, 3.0, 600, 3)
+    for n, wave in enumerate(waves):
+        t = float(n)
+        found = float((abs(wave) ** 2 * LINE.x).sum() * LINE.step)
+        assert found == pytest.approx(0.2 * np.sin(t) - 0.1 * np.sin(2 * t), abs=1e-4)
+
+
+def test_the_exact_wave_has_no_residual_and_a_wrong_equation_has_one() -> None:
+    """Slopes by the network's own pass; the published teaching module leaves the wave out of its potential's term."""
+    torch.manual_seed(0)
+    network = JetNetwork(2, 2, 16, 2).double()
+    points = torch.rand(7, 2, dtype=torch.float64)
+    jet = network.jet(points)
+    torch.testing.assert_close(jet.value, network(points))
+    step = 1e-4
+    for side in range(2):
+        move = torch.zeros(2, dtype=torch.float64)
+        move[side] = step
+        ahead, behind = network(points + move), network(points - move)
+        torch.testing.assert_close(jet.slope[side], (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(
+            jet.curvature[side], (ahead + behind - 2 * network(points)) / step**2, rtol=1e-3, atol=1e-5
+        )

@@ -1,0 +1,87 @@
+"""Waves that move: i ∂ψ/∂t = [−½ ∂²/∂x² + v(x, t)] ψ, in closed form for an oscillator, and step by step for any v."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from scipy.special import eval_hermite, gammaln
+
+from mlnegf._common import Complexes, Floats, as_array, is_count, is_positive, reals, require
+from mlnegf.line.grid import Line
+
+HIGHEST: Final = 60
+"""Level of an oscillator."""
+
+
+def oscillator(level: int, x: Any, frequency: Any = 1.0) -> Floats:
+    """Return the wave of an oscillator's level at points, of any shape that `x` and `frequency` make together."""
+    require(is_count(level, 0, HIGHEST), "level", level, f"a whole number from 0 to {HIGHEST}", "oscillator")
+    places, omega = _numbers("x", x), _numbers("frequency", frequency)
+    require(bool((omega > 0).all()), "frequency", frequency, "positive numbers", "oscillator")
+    scaled = np.sqrt(omega) * places
+    size = (omega / np.pi) ** 0.25 * np.exp(-0.5 * (level * np.log(2) + gammaln(level + 1)) - scaled**2 / 2)
+    return np.asarray(size * eval_hermite(level, scaled))
+
+
+def _numbers(name: str, given: Any) -> Floats:
+    """Check real numbers of any shape."""
+    values = as_array(given)
+    good = values is not None and values.dtype.kind in "fiu" and bool(np.isfinite(values).all())
+    require(good, name, given, "finite numbers", "oscillator")
+    return np.asarray(values, dtype=float)
+
+
+def superposed(levels: Sequence[int], x: Any, t: Any, frequency: Any = 1.0) -> Complexes:
+    """Return Σ φ_n(x) e^{−i(n + ½)ωt}/√count of an oscillator."""
+    require(len(levels) > 0, "levels", levels, "one level or more", "superposed")
+    waves = [oscillator(n, x, frequency) * np.exp(-1j * (n + 0.5) * np.asarray(frequency) * t) for n in levels]
+    return np.asarray(sum(waves) / np.sqrt(len(levels)))
+
+
+def carried(
+    line: Line, start: Any, potential: Callable[[float], Floats], duration: float, steps: int, kept: int = 1
+) -> Complexes:
+    """Carry a wave through time: (1 + iHΔ/2) ψ⁺ = (1 − iHΔ/2) ψ, H in the middle of the step (Crank and Nicolson).
+
+    Parameters
+    ----------
+    line : Line
+    start : array, (points,)
+        ψ at t = 0.
+    potential : callable
+        v(x) at a time, Hartree, (points,).
+    duration : float
+        In atomic units, 24.2 as.
+    steps : int
+    kept : int
+        Parts the time is divided in; ψ is returned at the end of each.
+
+    Returns
+    -------
+    ndarray, (kept + 1, points)
+        From t = 0 on; the norm is kept to rounding, the error falls as the square of a step.
+    """
+    given = as_array(start)
+    good = given is not None and given.dtype.kind in "fiuc" and given.shape == (line.points,)
+    require(good and bool(np.isfinite(given).all()), "start", start, f"finite numbers, ({line.points},)", "carried")
+    assert given is not None
+    require(is_positive(duration), "duration", duration, "a positive number", "carried")
+    require(is_count(steps), "steps", steps, "a whole number, 1 or more", "carried")
+    require(is_count(kept, 1, steps) and steps % kept == 0, "kept", kept, f"a divisor of {steps} steps", "carried")
+    wave, step = given.astype(complex), float(duration) / int(steps)
+    found = [wave]
+    before: Floats | None = None
+    for n in range(int(steps)):
+        now = reals(potential((n + 0.5) * step), 1)
+        require(
+            now is not None and now.shape == wave.shape, "potential", now, "finite numbers of the points", "carried"
+        )
+        assert now is not None
+        if before is None or not np.array_equal(now, before):
+            half = 0.5j * step * (line.kinetic + np.diag(now))
+            forward = np.linalg.solve(np.eye(line.points) + half, np.eye(line.points) - half)
+            before = now
+        wave = forward @ wave
+        if (n + 1) % (steps // kept) == 0:
+            found.append(wave)
+    return np.array(found)
