@@ -23,7 +23,7 @@ def oscillator(level: int, x: Any, frequency: Any = 1.0) -> Floats:
     return np.asarray(size * eval_hermite(level, scaled))
 
 
-def _numbers(name: str, given: Any) -> Floats:
+def _numbers(name: str, given: Any) -> Any:
     """Check real numbers of any shape."""
     values = as_array(given)
     good = values is not None and values.dtype.kind in "fiu" and bool(np.isfinite(values).all())
@@ -62,9 +62,11 @@ def carried(
         From t = 0 on; the norm is kept to rounding, the error falls as the square of a step.
     """
     given = as_array(start)
+    words = f"finite numbers of shape ({line.points},)"
     good = given is not None and given.dtype.kind in "fiuc" and given.shape == (line.points,)
-    require(good and bool(np.isfinite(given).all()), "start", start, f"finite numbers, ({line.points},)", "carried")
+    require(good, "start", start, words, "carried")
     assert given is not None
+    require(bool(np.isfinite(given).all()), "start", start, words, "carried")
     require(is_positive(duration), "duration", duration, "a positive number", "carried")
     require(is_count(steps), "steps", steps, "a whole number, 1 or more", "carried")
     require(is_count(kept, 1, steps) and steps % kept == 0, "kept", kept, f"a divisor of {steps} steps", "carried")
