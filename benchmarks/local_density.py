@@ -6,7 +6,6 @@ Labels are plane waves' (8 Ry, 4 × 4 × 4 wave vectors for four atoms, and as d
 the labels, is kept in the data folder, and `--workers` processes share it; stages are timed when they are done.
 """
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -142,6 +141,12 @@ def teach(job: Job, lesson: str, cells: Cells, seed: int) -> None:
     torch.save({**saved, "seconds": round(time.perf_counter() - began, 1)}, path)
 
 
+def lesson_cost(job: Job, lesson: str, cells: Cells) -> dict[str, Any]:
+    """Return how long each network learned, seconds."""
+    weights = [torch.load(weights_of(job, lesson, cells, seed), weights_only=True) for seed in range(job.seeds)]
+    return {"seconds": [some["seconds"] for some in weights]}
+
+
 @cache
 def predictor(job: Job, lesson: str, cells: Cells) -> Predictor:
     """Return networks of all seeds that learned one lesson."""
@@ -233,14 +238,17 @@ def label_stage(job: Job, cells: Cells) -> float:
 def stage(work: Callable[[Job, Cells], float], job: Job, cells: Cells) -> dict[str, Any]:
     """Do a stage in a process of its own; say its seconds and the most memory it held, MiB."""
     with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        before = pool.submit(peak).result()
+        before = pool.submit(peak, True).result()
         seconds = pool.submit(work, job, cells).result()
-        return {"seconds": seconds, "memory": pool.submit(peak).result() - before}
+        return {"seconds": seconds, "memory": round(pool.submit(peak).result() - before, 1)}
 
 
-def peak() -> float:
-    """Return the most memory this process has held, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak(forget: bool = False) -> float:
+    """Return the most memory this process has held since it was made to forget, MiB; Linux keeps count."""
+    if forget:
+        Path("/proc/self/clear_refs").write_text("5")
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def main() -> None:
@@ -262,6 +270,8 @@ def main() -> None:
             for state, cells in wanted[::-1]:
                 key = {"kind": "scores", "taught": lesson, "taught_at": atoms_of(taught_at), "state": state}
                 record.add({**key, "atoms": atoms_of(cells)}, compared, job, lesson, taught_at, state, cells)
+            key = {"kind": "lesson", "taught": lesson, "taught_at": atoms_of(taught_at)}
+            record.add(key, lesson_cost, job, lesson, taught_at)
     record.add({"kind": "example"}, example, job)
     for work, sizes in ((network_stage, GROWING), (label_stage, GROWING[:4])):
         for cells in [cells for cells in sizes if atoms_of(cells) <= 4 * job.largest]:

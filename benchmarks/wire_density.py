@@ -28,11 +28,11 @@ from mlnegf.learning.networks.point import PointNetwork, dealt, loss
 from mlnegf.learning.training import Settings, train_new
 from mlnegf.runs.folder import entries_of
 
-ENERGIES: Final = np.arange(-7.0, 3.05, 0.1)
-"""From the level of an orbital, eV."""
-BROADENINGS: Final = 0.4, 0.2, 0.1, 0.05, 0.02
+ENERGIES: Final = np.arange(-7.034, 3.0, 0.15)
+"""From the level of an orbital, eV; one of them is potassium's Fermi energy."""
+BROADENINGS: Final = 0.4, 0.2, 0.1, 0.03
 """eV."""
-SNAPSHOTS: Final = 6
+SNAPSHOTS: Final = 3
 """Of a pull."""
 FULL: Final = 5
 """Pulls of full wires."""

@@ -11,6 +11,7 @@ from mlnegf.atomistic.hamiltonian import Orbitals, blocks_of
 from mlnegf.atomistic.potential import POTASSIUM
 from mlnegf.runs.threads import one_thread
 from mlnegf.transport import System, green_blocks
+from mlnegf.transport.leads import complex_self_energies
 
 
 def local_densities(
@@ -62,8 +63,9 @@ def local_densities(
     complexes = torch.from_numpy(points + 1j * float(broadening))
     with one_thread():
         for some in blocks_of(kind, given, int(held), float(period)):
+            leads = complex_self_energies(complexes, some.left, some.right)
             parts = zip(some.index.tolist(), some.diagonal, some.upper, some.places, strict=True)
             for wire, diagonal, upper, places in parts:
-                green = green_blocks(complexes, System(diagonal, upper, some.left, some.right))
+                green = green_blocks(complexes, System(diagonal, upper, some.left, some.right), leads)
                 found[wire, places] = -green.diagonal(dim1=-2, dim2=-1).imag.permute(1, 2, 0).numpy() / np.pi
     return found[:, held : atoms - held]

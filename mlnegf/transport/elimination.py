@@ -130,16 +130,25 @@ class Elimination:
         return torch.stack(product, 1)
 
 
-def green_blocks(energies: Tensor, system: System) -> Tensor:
+def green_blocks(energies: Tensor, system: System, leads: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Diagonal blocks ⟨n|G|n⟩ at complex energies above the real axis, (Q, sites, block, block).
 
     The recursive Green's function: G_nn = (A_n − what lies to the left − what lies to the right)⁻¹.
+
+    Parameters
+    ----------
+    energies : Tensor, (Q,)
+    system : System
+    leads : (Tensor, Tensor), optional
+        What `complex_self_energies` found for these energies and leads, where many systems share them.
     """
     device = require_system(system, "green_blocks").diagonal.device
     energies = untracked("energies", finite("energies", energies, (None,), real=False), "green_blocks").to(
         device, torch.complex128
     )
-    forward = Elimination(energies, system, *complex_self_energies(energies, system.left, system.right))
+    if leads is None:
+        leads = complex_self_energies(energies, system.left, system.right)
+    forward = Elimination(energies, system, *leads)
     blocks = [forward.inverses[-1]]
     for n in range(len(system.diagonal) - 2, -1, -1):
         # G_nn = g_n + g_n H_n,n+1 G_n+1,n+1 H_n+1,n g_n
