@@ -6,6 +6,7 @@ Labels are plane waves' (8 Ry, 4 × 4 × 4 wave vectors for four atoms, and as d
 the labels, is kept in the data folder, and `--workers` processes share it; stages are timed when they are done.
 """
 
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ import torch
 from shared import Record, arguments, kept, shared_out
 
 from mlnegf._common import Floats
+from mlnegf._files import write_whole
 from mlnegf.crystal.aluminium import CUBE, ELECTRONS, LATTICE, AshcroftLindhard, snapshots
 from mlnegf.crystal.cohen_bergstresser import RYDBERG
 from mlnegf.crystal.lattice import Crystal
@@ -53,8 +55,11 @@ TAUGHT: Final = {
     "all, and molten": tuple(STATES),
 }
 LESSONS: Final = 10
-"""Snapshots of each state that are learned from; two more choose the epoch, and three are tests."""
+"""Snapshots of each state that are learned from; two more of the same run of atoms choose the epoch."""
+FRESH: Final = 2
+"""Snapshots of another run, which say what the doubt is worth."""
 TESTS: Final = 3
+"""Snapshots of a third run."""
 SURROUNDINGS: Final = Surroundings(6.0, 8, 4)
 
 
@@ -78,16 +83,19 @@ def atoms_of(cells: Cells) -> int:
     return 4 * cells[0] * cells[1] * cells[2]
 
 
-def count_of(cells: Cells) -> int:
-    """Return how many snapshots of each state are needed."""
-    return LESSONS + 2 + TESTS if cells in SMALL else TESTS if atoms_of(cells) < 256 else 1
+def runs_of(cells: Cells) -> dict[str, int]:
+    """Return which runs of the atoms are needed, and how many snapshots of each."""
+    if cells in SMALL:
+        return {"lesson": LESSONS + 2, "fresh": FRESH, "test": TESTS}
+    return {"test": TESTS if atoms_of(cells) < 256 else 1}
 
 
-def label(job: Job, state: str, cells: Cells) -> None:
+def label(job: Job, state: str, cells: Cells, run: str) -> None:
     """Move atoms, and work out the local density of every snapshot, unless they are there."""
     kelvin, molten = STATES[state]
     seed, electrons = atoms_of(cells) + int(kelvin), ELECTRONS * atoms_of(cells)
-    moved = snapshots(cells, kelvin, count_of(cells), seed, molten, every=100 if cells in SMALL else 40)
+    seed += {"lesson": 0, "fresh": 10_000, "test": 20_000}[run] if cells in SMALL else 0
+    moved = snapshots(cells, kelvin, runs_of(cells)[run], seed, molten, every=100 if cells in SMALL else 40)
     for number, crystal in enumerate(moved):
 
         def made(crystal: Crystal = crystal) -> dict[str, Any]:
@@ -96,17 +104,22 @@ def label(job: Job, state: str, cells: Cells) -> None:
             about = {"fractions": crystal.fractions, "values": found.values, "shape": found.shape}
             return {**about, "seconds": time.perf_counter() - began}
 
-        kept(name_of(job, state, cells, number), made)
+        kept(name_of(job, state, cells, run, number), made)
 
 
-def name_of(job: Job, state: str, cells: Cells, number: int) -> Path:
+def name_of(job: Job, state: str, cells: Cells, run: str, number: int) -> Path:
     """Return where a snapshot is kept."""
-    return job.data / f"{state.replace(', ', '-').replace(' ', '')}-{atoms_of(cells)}-{number:02d}.npz"
+    return job.data / f"{short(state)}-{atoms_of(cells)}-{run}-{number:02d}.npz"
 
 
-def read(job: Job, state: str, cells: Cells, number: int) -> tuple[LocalDensity, float]:
+def short(words: str) -> str:
+    """Return words as part of a file's name."""
+    return words.replace(", ", "-").replace(" ", "")
+
+
+def read(job: Job, state: str, cells: Cells, run: str, number: int) -> tuple[LocalDensity, float]:
     """Read a snapshot, and how many seconds it took."""
-    with np.load(name_of(job, state, cells, number)) as found:
+    with np.load(name_of(job, state, cells, run, number)) as found:
         vectors = CUBE.vectors * np.array(cells)[:, None]
         crystal = Crystal(vectors, found["fractions"], ("Al",) * atoms_of(cells))
         a, b, c = found["shape"].tolist()
@@ -116,14 +129,13 @@ def read(job: Job, state: str, cells: Cells, number: int) -> tuple[LocalDensity,
 
 def lots(job: Job, names: Sequence[str], numbers: range, cells: Cells, seed: int) -> list[Points]:
     """Return a share of the points of some snapshots."""
-    some = [read(job, name, cells, number)[0] for name in names for number in numbers]
+    some = [read(job, name, cells, "lesson", number)[0] for name in names for number in numbers]
     return points_of(some, SURROUNDINGS, SHARE, seed=seed)
 
 
 def weights_of(job: Job, lesson: str, cells: Cells, seed: int) -> Path:
     """Return where the weights of a network are kept."""
-    words = lesson.replace(", ", "-").replace(" ", "")
-    return job.data / f"network-{words}-{atoms_of(cells)}-{seed}-{job.epochs}.pt"
+    return job.data / f"network-{short(lesson)}-{atoms_of(cells)}-{seed}-{job.epochs}.pt"
 
 
 def teach(job: Job, lesson: str, cells: Cells, seed: int) -> None:
@@ -156,21 +168,24 @@ def predictor(job: Job, lesson: str, cells: Cells) -> Predictor:
         model = PointNetwork(**saved["config"])
         model.load_state_dict(saved["weights"])
         models.append(model)
-    shape = read(job, "298 K", SMALL[0], 0)[0].shape
+    shape = read(job, "298 K", SMALL[0], "lesson", 0)[0].shape
     return Predictor(SURROUNDINGS, models, ENERGIES, LATTICE * SMALL[0][2] / shape[2], ELECTRONS)
 
 
-def compared(job: Job, lesson: str, taught_at: Cells, state: str, cells: Cells) -> dict[str, Any]:
-    """Score what networks say of some snapshots that they were not taught."""
-    first = LESSONS + 2 if cells in SMALL else 0
-    asked, held, rows = predictor(job, lesson, taught_at), factor(job, lesson, taught_at), []
-    for number in range(first, count_of(cells)):
-        true, seconds = read(job, state, cells, number)
-        began = time.perf_counter()
-        votes = asked.votes(true.crystal, true.shape)
-        took = time.perf_counter() - began
-        rows.append({**scores(votes, true, held), "seconds": took, "label_seconds": seconds})
-    return {name: [row[name] for row in rows] for name in rows[0]}
+def compare(job: Job, lesson: str, taught_at: Cells, state: str, cells: Cells) -> dict[str, Any]:
+    """Score what networks say of some snapshots that they were not taught, unless that is there."""
+    path = job.data / f"scores-{short(lesson)}-{atoms_of(taught_at)}-{short(state)}-{atoms_of(cells)}-{job.epochs}.json"
+    if not path.exists():
+        asked, held, rows = predictor(job, lesson, taught_at), factor(job, lesson, taught_at), []
+        for number in range(runs_of(cells)["test"]):
+            true, seconds = read(job, state, cells, "test", number)
+            began = time.perf_counter()
+            votes = asked.votes(true.crystal, true.shape)
+            took = time.perf_counter() - began
+            rows.append({**scores(votes, true, held), "seconds": took, "label_seconds": seconds})
+        write_whole(path, json.dumps({name: [row[name] for row in rows] for name in rows[0]}))
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def in_doubts(votes: Sequence[LocalDensity], true: LocalDensity) -> Floats:
@@ -180,11 +195,11 @@ def in_doubts(votes: Sequence[LocalDensity], true: LocalDensity) -> Floats:
 
 @cache
 def factor(job: Job, lesson: str, taught_at: Cells) -> float:
-    """Return how many doubts hold a share of the errors at the points that chose the epoch."""
+    """Return how many doubts hold a share of the errors at the points of snapshots that nothing was chosen by."""
     asked, found = predictor(job, lesson, taught_at), []
     for state in TAUGHT[lesson]:
-        for number in range(LESSONS, LESSONS + 2):
-            true, _ = read(job, state, taught_at, number)
+        for number in range(FRESH):
+            true, _ = read(job, state, taught_at, "fresh", number)
             found.append(in_doubts(asked.votes(true.crystal, true.shape), true))
     return float(np.quantile(np.concatenate(found), HELD))
 
@@ -210,7 +225,7 @@ def scores(votes: Sequence[LocalDensity], true: LocalDensity, held: float) -> di
 def example(job: Job) -> dict[str, Any]:
     """Return a test snapshot and what plane waves say of it, to be worked out again."""
     state, cells = "298 K", SMALL[0]
-    true, _ = read(job, state, cells, LESSONS + 2)
+    true, _ = read(job, state, cells, "test", 0)
     fractions = (true.crystal.fractions % 1.0).round(12).tolist()
     found = {"band_energy": true.band_energy(THERMAL), "fermi": true.fermi_level(THERMAL)}
     return {"cells": cells, "fractions": fractions, **found}
@@ -261,17 +276,18 @@ def main() -> None:
     wanted = [
         (state, cells) for cells in large_first for state in (STATES if cells in SMALL else ("298 K", "933 K, molten"))
     ]
-    shared_out(given.workers, label, [(job, *one) for one in wanted], "labels")
-    lessons = [(job, lesson, cells, seed) for lesson in TAUGHT for cells in SMALL for seed in range(job.seeds)]
-    shared_out(given.workers, teach, lessons, "lessons")
+    shared_out(given.workers, label, [(job, *one, run) for one in wanted for run in runs_of(one[1])], "labels")
+    taught = [(lesson, cells) for lesson in TAUGHT for cells in SMALL]
+    shared_out(given.workers, teach, [(job, *one, seed) for one in taught for seed in range(job.seeds)], "lessons")
+    asked = [(*one, *other) for one in taught for other in wanted[::-1]]
+    shared_out(given.workers, compare, [(job, *one) for one in asked], "scores")
     record = Record(given.output, sys.argv, {"epochs": job.epochs, "lessons": LESSONS, "energies": len(ENERGIES)})
-    for lesson in TAUGHT:
-        for taught_at in SMALL:
-            for state, cells in wanted[::-1]:
-                key = {"kind": "scores", "taught": lesson, "taught_at": atoms_of(taught_at), "state": state}
-                record.add({**key, "atoms": atoms_of(cells)}, compared, job, lesson, taught_at, state, cells)
-            key = {"kind": "lesson", "taught": lesson, "taught_at": atoms_of(taught_at)}
-            record.add(key, lesson_cost, job, lesson, taught_at)
+    for lesson, taught_at, state, cells in asked:
+        key = {"kind": "scores", "taught": lesson, "taught_at": atoms_of(taught_at), "state": state}
+        record.add({**key, "atoms": atoms_of(cells)}, compare, job, lesson, taught_at, state, cells)
+    for lesson, cells in taught:
+        key = {"kind": "lesson", "taught": lesson, "taught_at": atoms_of(cells)}
+        record.add(key, lesson_cost, job, lesson, cells)
     record.add({"kind": "example"}, example, job)
     for work, sizes in ((network_stage, GROWING), (label_stage, GROWING[:4])):
         for cells in [cells for cells in sizes if atoms_of(cells) <= 4 * job.largest]:

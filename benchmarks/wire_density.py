@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 from shared import Record, arguments, kept, shared_out
 
 from mlnegf._common import Floats
@@ -120,21 +121,17 @@ def learned(job: Job, broadening: float) -> dict[str, Any]:
 
 
 def compared(said: Floats, true: Floats) -> dict[str, float]:
-    """Return the error over the mean, of an atom at an energy, of one at the Fermi energy, and of its electrons."""
+    """Return the error over the mean, of an atom at an energy, and of one at the Fermi energy."""
     at = int(abs(ENERGIES - Orbitals().fermi_energy).argmin())
-    filled = Orbitals().fermi_energy >= ENERGIES
-    step = float(ENERGIES[1] - ENERGIES[0])
-    electrons = [2 * step * some[:, filled].sum(1) for some in (said, true)]
     return {
         "all": float(abs(said - true).mean() / true.mean()),
         "fermi": float(abs(said[:, at] - true[:, at]).mean() / true[:, at].mean()),
-        "electrons": float(abs(electrons[0] - electrons[1]).mean()),
         "spread": float(abs(true[:, at] - true[:, at].mean()).mean() / true[:, at].mean()),
     }
 
 
 def shown(job: Job, model: PointNetwork, broadening: float) -> dict[str, Any]:
-    """Return a test wire with a thin neck: where its atoms are, and their densities at the Fermi energy by both."""
+    """Return a test wire: where its atoms are, their densities at the Fermi energy, and that of one, by both."""
     at = int(abs(ENERGIES - Orbitals().fermi_energy).argmin())
     pull = parts(job)["test"][0]
     joined = [n for n, some in enumerate(pull[f"{broadening:g}"]) if np.isfinite(some).all()]
@@ -142,7 +139,8 @@ def shown(job: Job, model: PointNetwork, broadening: float) -> dict[str, Any]:
     with torch.no_grad():
         said = model(torch.from_numpy(projection(job)(pull["features"][last]))).numpy()
     true = pull[f"{broadening:g}"][last]
-    neck = int(abs(true - true.mean(0)).sum(1).argmax())
+    # The loneliest atom, at the neck.
+    neck = int(KDTree(pull["positions"][last]).query(pull["positions"][last], 5)[0][:, -1].argmax())
     return {
         "positions": pull["positions"][last].round(6).tolist(),
         "held": int(pull["held"]),
@@ -154,7 +152,7 @@ def shown(job: Job, model: PointNetwork, broadening: float) -> dict[str, Any]:
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, epochs=30, workers=2)
+    given = arguments(__doc__, epochs=150, workers=2)
     job = Job(given.data, given.epochs)
     job.folder.mkdir(parents=True, exist_ok=True)
     full = min(FULL, len(job.pulls("full")))

@@ -217,3 +217,9 @@ def test_a_form_factor_that_is_not_finite_is_refused() -> None:
 
     with pytest.raises(ValueError, match="form_factors"):
         energies(zinc_blende(6.0, "Cd", "Se"), 60.0, broken, [GAMMA], 4)
+
+
+def test_a_table_knows_nothing_between_its_lengths() -> None:
+    kind = Semiconductor("Si")
+    with pytest.raises(ValueError, match="q"):
+        energies(kind.crystal.strained(1e-3 * np.eye(3)), kind.cutoff, kind, np.zeros((1, 3)), 4)

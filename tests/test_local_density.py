@@ -33,7 +33,7 @@ def some(seed: int = 0, k: tuple[int, int, int] = (2, 2, 2), cutoff: float = CUT
 
 
 def test_the_form_factor_has_the_measured_coefficients() -> None:
-    """V(111) = 0.0179 Ry, V(200) = 0.0562 Ry; −⅔ E_F at zero; bands of the published width and gaps at X and L."""
+    """V(111) = 0.0179 Ry, V(200) = 0.0562 Ry, by two numbers; the rest is the model's own; −⅔ E_F at zero."""
     one = Crystal(face_centred(4.05), np.zeros((1, 3)), ("Al",))
     waves = PlaneWaves.of(one, CUTOFF, [[0.0, 0.0, 0.0], [0.5, 0.0, 0.5], [0.5, 0.5, 0.5]])
     potential = waves.potential(METAL).numpy().real / RYDBERG
@@ -96,9 +96,9 @@ def test_a_larger_cell_has_the_same_density() -> None:
     two = local_density(double, METAL, 24, CUTOFF, mesh((2, 2, 1)), ENERGIES, 0.3)
     np.testing.assert_allclose(two.density_of_states, 2 * one.density_of_states, rtol=1e-4, atol=1e-5)
     assert two.band_energy(0.1) == pytest.approx(one.band_energy(0.1), abs=1e-5)
-    # Heavy atoms attract: with an empty core electrons stay out of it.
+    # With an empty core electrons stay out of the middle of an atom.
     centre = int(np.argmin(np.linalg.norm((one.fractions - crystal.fractions[1] + 0.5) % 1 - 0.5, axis=1)))
-    assert one.density(0.1)[centre] != pytest.approx(one.density(0.1).mean(), rel=0.05)
+    assert one.density(0.1)[centre] < 0.8 * one.density(0.1).mean()
 
 
 def test_points_see_what_no_rotation_changes() -> None:
@@ -133,7 +133,8 @@ def test_points_see_to_the_cutoff_alone() -> None:
 def test_aluminium_moves_as_warm_as_it_is_told() -> None:
     cold, hot = ([some.fractions for some in snapshots((1, 1, 1), kelvin, 3, every=60)] for kelvin in (100.0, 900.0))
     spread = [np.std(np.array(one) - np.mean(one, 0)) for one in (cold, hot)]
-    assert spread[1] > 1.5 * spread[0]
+    # Equipartition: as the root of the temperature, three times.
+    assert 2.0 < spread[1] / spread[0] < 4.5
     again = [some.fractions for some in snapshots((1, 1, 1), 100.0, 3, every=60)]
     assert np.array_equal(again, cold)
 
@@ -143,6 +144,10 @@ def test_aluminium_moves_as_warm_as_it_is_told() -> None:
     [
         (lambda: local_density(CUBE, METAL, 12, CUTOFF, mesh((1, 1, 1)), [0.0, 1.0, 3.0], 0.3), "energies"),
         (lambda: local_density(CUBE, METAL, 12, CUTOFF, mesh((1, 1, 1)), ENERGIES, -0.3), "width"),
+        (lambda: local_density(CUBE, METAL, 12, CUTOFF, mesh((1, 1, 1)), ENERGIES, 0.1), "width"),
+        (lambda: local_density(CUBE, METAL, 12, CUTOFF, mesh((1, 1, 1)), ENERGIES + 5.0, 0.3), "energies"),
+        (lambda: some().fermi_level(3.0), "energies"),
+        (lambda: Surroundings()(Crystal(CUBE.vectors, CUBE.fractions, ("Al", "Al", "Al", "Ga")), [[0, 0, 0]]), "kind"),
         (lambda: local_density(CUBE, METAL, 0, CUTOFF, mesh((1, 1, 1)), ENERGIES, 0.3), "electrons"),
         (lambda: local_density(CUBE, Semiconductor("Si"), 12, CUTOFF, mesh((1, 1, 1)), ENERGIES, 0.3), "species"),
         (lambda: mesh((0, 1, 1)), "counts"),
@@ -169,7 +174,7 @@ def test_the_limit_at_zero_is_smooth() -> None:
 
 def test_a_network_learns_a_local_density_and_is_asked_about_a_larger_cell() -> None:
     see = Surroundings(cutoff=5.0, radial=6, angular=2)
-    coarse = np.arange(-9.5, 6.5, 0.5)
+    coarse = np.arange(-10.0, 6.5, 0.5)
     found = [local_density(moved(n), METAL, 12, 5 * RYDBERG, mesh((4, 4, 4)), coarse, 0.5) for n in range(8)]
     lots = points_of(found[:6], see, size=256), points_of(found[6:7], see, size=256)
     trained = train(*lots, Settings(epochs=30, learning_rate=3e-3), width=48, progress=False)

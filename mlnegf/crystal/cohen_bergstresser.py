@@ -14,6 +14,8 @@ from mlnegf.crystal.plane_waves import HBAR2_OVER_2M
 RYDBERG: Final = HARTREE / 2
 SHELLS: Final = (3, 4, 8, 11)
 """|G|², (2π/a)², at which a potential does not vanish."""
+REPEATED: Final = 6
+"""Cells along a vector of a larger one, at most: its own lengths are fractions of these."""
 WAVES: Final = 21
 """|G|², (2π/a)², up to which the table's gaps were worked out: 113 plane waves at Γ."""
 
@@ -69,6 +71,10 @@ class Semiconductor:
         sign = 1.0 if species == "+" else -1.0
         values = (s3 + sign * a3, sign * a4, s8, s11 + sign * a11)
         shell = (q * a / (2 * np.pi)) ** 2
+        words = f"lengths of its own lattice, of {a:g} Å, or of a cell of several: between them nothing is known"
+        parts = (shell * count**2 for count in range(1, REPEATED + 1))
+        known = any(bool(((part - part.round()).abs() < 1e-5).all()) for part in parts)
+        require(known, "q", q.tolist(), words, "Semiconductor")
         found = torch.zeros_like(q)
         for place, value in zip(SHELLS, values, strict=True):
             found = torch.where((shell - place).abs() < 1e-6, value, found)

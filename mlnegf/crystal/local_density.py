@@ -26,6 +26,10 @@ from mlnegf.crystal.plane_waves import PlaneWaves
 
 TAIL: Final = 5.0
 """States are asked for up to so many widths beyond the last energy."""
+HEAD: Final = 3.0
+"""The lowest level lies at least so many widths above the first energy: nothing is missed."""
+EMPTY: Final = 1e-3
+"""What may be filled of the last energy."""
 
 
 def mesh(counts: Sequence[int]) -> Floats:
@@ -142,7 +146,10 @@ class LocalDensity:
         least, most = float(self.energies[0]) - 10.0, float(self.energies[-1]) + 10.0
         words = f"states for {self.electrons:g} electrons; reach to higher energies"
         require(surplus(most) > 0, "energies", self.energies[-1], words, "fermi_level")
-        return float(brentq(surplus, least, most, xtol=1e-13, rtol=1e-14))
+        level = float(brentq(surplus, least, most, xtol=1e-13, rtol=1e-14))
+        highest = float(self._filled(level, thermal_energy)[-1])
+        require(highest < EMPTY, "energies", self.energies[-1], words, "fermi_level")
+        return level
 
     def _filled(self, level: float, thermal_energy: float) -> Floats:
         return np.asarray(expit((level - self.energies) / thermal_energy))
@@ -194,10 +201,12 @@ def local_density(
     given = reals(energies, 1)
     steps = None if given is None else np.diff(given)
     good = steps is not None and len(steps) > 1 and steps[0] > 0 and bool(np.allclose(steps, steps[0]))
-    require(good, "energies", energies, "three or more numbers of eV, rising in equal steps", "local_density")
+    require(good, "energies", energies, "two or more numbers of eV, rising in equal steps", "local_density")
     assert given is not None
     require(is_positive(electrons), "electrons", electrons, "a positive number", "local_density")
-    require(is_positive(width), "width", width, "a positive number of eV", "local_density")
+    step = float(given[1] - given[0])
+    good = is_positive(width) and width >= step
+    require(good, "width", width, f"a number of eV, no less than a step of the energies, {step:g}", "local_density")
     waves = PlaneWaves.of(crystal, cutoff, k)
     potential = waves.potential(form_factors).detach().numpy()
     highest = float(given[-1]) + TAIL * width
@@ -210,6 +219,9 @@ def local_density(
             matrix = waves.hamiltonian(potential, n)
             found: Any = eigh(matrix, subset_by_value=(-np.inf, highest), driver="evr", overwrite_a=True)
             levels, states = found
+        lowest = float(levels.min(initial=np.inf))
+        words = f"energies that begin {HEAD:g} widths below the lowest level, {lowest:.3f} eV"
+        require(lowest >= given[0] + HEAD * width, "energies", float(given[0]), words, "local_density")
         grid = np.zeros((len(levels), a, b, c), dtype=complex)
         grid[(slice(None), *waves.waves[n].T)] = states.T
         squares = abs(np.fft.ifftn(grid, axes=(1, 2, 3))) ** 2 * (a * b * c) ** 2 / crystal.volume

@@ -68,6 +68,7 @@ class Surroundings:
     def streamed(self, crystal: Crystal, fractions: Any) -> Iterator[NDArray[np.float32]]:
         """Yield the same in parts of `AT_ONCE` points: memory does not grow with their number."""
         _require(isinstance(crystal, Crystal), "crystal", crystal, "a Crystal")
+        _require(len(set(crystal.species)) == 1, "crystal", crystal.species, "atoms all of one kind")
         given = reals(fractions, 2)
         _require(given is not None and given.shape[1] == 3, "fractions", fractions, "numbers of shape (points, 3)")
         assert given is not None
