@@ -6,9 +6,10 @@
     python benchmarks/mala_side.py score --data data/aluminium --output book/results/mala.json
 
 MALA is the `materials-learning-algorithms` package, in an environment of its own; Cangi et al., Comput. Phys. Commun.
-314, 109654 (2025). It is told what its own examples tell it, and the layers, steps and points that ours has. Its
-schedule gives torch 2.13 an argument that is gone, which is dropped here. Its descriptors, which need LAMMPS, are not
-compared: both networks read ours.
+314, 109654 (2025). It is told what its own examples tell it, the layers and steps that ours has, and as many points,
+drawn anew for each network as there; the weights of its last epoch are taken, as it leaves them. Its schedule gives
+torch 2.13 an argument that is gone, which is dropped here. Its descriptors, which need LAMMPS, are not compared: both
+networks read ours.
 """
 
 import argparse
@@ -24,24 +25,25 @@ EPOCHS, BATCH, RATE, LAYERS, SEEDS = 100, 1024, 2e-3, (128, 128), 3
 
 
 def give(data: Path) -> None:
-    """Lay points, what they see and their densities out as MALA reads them."""
+    """Lay points, what they see and their densities out as MALA reads them; points are drawn anew for each seed."""
     from local_density import LESSONS, SHARE, SMALL, SURROUNDINGS, TESTS, Job, read
 
     job, state, cells = Job(data, 1, 1), "298 K", SMALL[1]
     folder = data / FOLDER
     folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
-    for number in range(LESSONS + 2 + TESTS):
-        kind = "tr" if number < LESSONS else "va" if number < LESSONS + 2 else "te"
-        density, _ = read(job, state, cells, number)
+    lots = {"tr": range(LESSONS), "va": range(LESSONS, LESSONS + 2)}
+    parts = [(kind, "lesson", n, seed) for seed in range(SEEDS) for kind, numbers in lots.items() for n in numbers]
+    for kind, run, number, seed in [*parts, *(("te", "test", n, 0) for n in range(TESTS))]:
+        density, _ = read(job, state, cells, run, number)
         places = density.fractions
         drawn = np.arange(len(places))
         if kind != "te":
-            drawn = rng.permutation(len(places))[: int(np.ceil(SHARE * len(places)))]
+            drawn = np.random.default_rng([seed, number]).permutation(len(places))[: int(np.ceil(SHARE * len(places)))]
         shape = density.shape if kind == "te" else (len(drawn), 1, 1)
         seen = SURROUNDINGS(density.crystal, places[drawn])
-        np.save(folder / f"{kind}{number}.in.npy", seen.reshape(*shape, -1))
-        np.save(folder / f"{kind}{number}.out.npy", density.values.T[drawn].reshape(*shape, -1))
+        name = f"{kind}-{seed}-{number}"
+        np.save(folder / f"{name}.in.npy", seen.reshape(*shape, -1))
+        np.save(folder / f"{name}.out.npy", density.values.T[drawn].reshape(*shape, -1))
 
 
 def learn(data: Path) -> None:
@@ -53,8 +55,7 @@ def learn(data: Path) -> None:
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
     torch.optim.lr_scheduler.ReduceLROnPlateau = lambda *given, verbose=None, **named: plateau(*given, **named)
     folder = data / FOLDER
-    files = sorted(folder.glob("*.in.npy"), key=lambda path: int(path.name[2:].split(".")[0]))
-    features, energies = (np.load(folder / f"te12.{side}.npy", mmap_mode="r").shape[-1] for side in ("in", "out"))
+    features, energies = (np.load(folder / f"te-0-0.{side}.npy", mmap_mode="r").shape[-1] for side in ("in", "out"))
     for seed in range(SEEDS):
         parameters = mala.Parameters()
         parameters.manual_seed = seed
@@ -75,6 +76,9 @@ def learn(data: Path) -> None:
         parameters.running.learning_rate_decay = 0.3
         parameters.running.learning_rate_patience = 5
         handler = mala.DataHandler(parameters)
+        files = [
+            path for some in (f"tr-{seed}", f"va-{seed}", "te-0") for path in sorted(folder.glob(f"{some}-*.in.npy"))
+        ]
         for path in files:
             out = path.name.replace(".in.", ".out.")
             handler.add_snapshot(path.name, str(folder), out, str(folder), path.name[:2])
@@ -94,7 +98,7 @@ def learn(data: Path) -> None:
 
 def score(data: Path, output: Path) -> None:
     """Score what was said as ours is."""
-    from local_density import ENERGIES, LESSONS, SMALL, TESTS, Job, read, scores
+    from local_density import ENERGIES, SMALL, TESTS, Job, read, scores
 
     import mlnegf
     from mlnegf._files import write_whole
@@ -103,9 +107,9 @@ def score(data: Path, output: Path) -> None:
     job, folder = Job(data, 1, 1), data / FOLDER
     found = [np.load(folder / f"said-{seed}.npz") for seed in range(SEEDS)]
     rows = []
-    for place, number in enumerate(range(LESSONS + 2, LESSONS + 2 + TESTS)):
-        true, _ = read(job, "298 K", SMALL[1], number)
-        values = (one["said"][place].reshape(-1, len(ENERGIES)).T for one in found)
+    for number in range(TESTS):
+        true, _ = read(job, "298 K", SMALL[1], "test", number)
+        values = (one["said"][number].reshape(-1, len(ENERGIES)).T for one in found)
         votes = [LocalDensity(true.crystal, true.electrons, ENERGIES, some, true.shape) for some in values]
         rows.append(scores(votes, true, np.nan))
     keep = ("band_energy", "density", "fermi", "states")

@@ -21,7 +21,8 @@ GAPS = {
     "ZnS": (3.503, 4.973, 4.962), "ZnSe": (2.709, 4.379, 4.266), "ZnTe": (2.279, 3.837, 3.605),
     "CdTe": (1.769, 3.963, 3.352),
 }  # fmt: skip
-MASSES = {"Ge": 0.058, "GaP": 0.127, "GaAs": 0.072, "AlSb": 0.109, "InP": 0.087, "GaSb": 0.048, "InSb": 0.041,
+# By differences over a step of 0.005 (2π/a), where bands are no longer quite parabolic.
+MASSES = {"Ge": 0.058, "GaP": 0.127, "GaAs": 0.072, "AlSb": 0.109, "InP": 0.087, "GaSb": 0.048, "InAs": 0.0308, "InSb": 0.041,
           "ZnS": 0.200, "ZnSe": 0.170, "ZnTe": 0.160, "CdTe": 0.161}  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def test_electrons_masses(name: str) -> None:
     _, slope, inverse = local(kind.crystal, kind.cutoff, kind, GAMMA, 4)
     assert abs(slope).max() < 1e-10
     np.testing.assert_allclose(inverse, np.eye(3) * inverse[0, 0], atol=1e-8 * inverse[0, 0])
-    assert 1 / inverse[0, 0] == pytest.approx(MASSES[name], abs=1.1e-3)
+    assert 1 / inverse[0, 0] == pytest.approx(MASSES[name], abs=7.5e-4)
 
 
 def test_the_valley_of_silicon() -> None:
