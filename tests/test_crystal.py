@@ -22,8 +22,8 @@ GAPS = {
     "CdTe": (1.769, 3.963, 3.352),
 }  # fmt: skip
 # By differences over a step of 0.005 (2π/a), where bands are no longer quite parabolic.
-MASSES = {"Ge": 0.058, "GaP": 0.127, "GaAs": 0.072, "AlSb": 0.109, "InP": 0.087, "GaSb": 0.048, "InAs": 0.0308, "InSb": 0.041,
-          "ZnS": 0.200, "ZnSe": 0.170, "ZnTe": 0.160, "CdTe": 0.161}  # fmt: skip
+MASSES = {"Ge": 0.058, "GaP": 0.127, "GaAs": 0.072, "AlSb": 0.109, "InP": 0.087, "GaSb": 0.048, "InAs": 0.0308,
+          "InSb": 0.041, "ZnS": 0.200, "ZnSe": 0.170, "ZnTe": 0.160, "CdTe": 0.161}  # fmt: skip
 
 
 class Nothing:
