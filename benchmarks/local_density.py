@@ -92,10 +92,13 @@ def runs_of(cells: Cells) -> dict[str, int]:
 
 def label(job: Job, state: str, cells: Cells, run: str) -> None:
     """Move atoms, and work out the local density of every snapshot, unless they are there."""
+    count = runs_of(cells)[run]
+    if all(name_of(job, state, cells, run, number).exists() for number in range(count)):
+        return
     kelvin, molten = STATES[state]
     seed, electrons = atoms_of(cells) + int(kelvin), ELECTRONS * atoms_of(cells)
     seed += {"lesson": 0, "fresh": 10_000, "test": 20_000}[run] if cells in SMALL else 0
-    moved = snapshots(cells, kelvin, runs_of(cells)[run], seed, molten, every=100 if cells in SMALL else 40)
+    moved = snapshots(cells, kelvin, count, seed, molten, every=100 if cells in SMALL else 40)
     for number, crystal in enumerate(moved):
 
         def made(crystal: Crystal = crystal) -> dict[str, Any]:
@@ -290,7 +293,7 @@ def main() -> None:
         record.add(key, lesson_cost, job, lesson, cells)
     record.add({"kind": "example"}, example, job)
     for work, sizes in ((network_stage, GROWING), (label_stage, GROWING[:4])):
-        for cells in [cells for cells in sizes if atoms_of(cells) <= 4 * job.largest]:
+        for cells in [cells for cells in sizes if atoms_of(cells) <= 8 * job.largest]:
             record.add({"kind": "stage", "work": work.__name__, "atoms": atoms_of(cells)}, stage, work, job, cells)
 
 
