@@ -210,7 +210,7 @@ SETTINGS = {field.name: field.default for field in fields(objective.Settings)}
 GAAS = Semiconductor("GaAs")
 FORMULA = {"Ga": (50.8, 2.3, 3.72, 0.59), "As": (25.8, 2.59, 1.58, 0.51)}
 REFUSALS = (ValueError, TypeError, RuntimeError)
-SEEN = local_density(CUBE, AshcroftLindhard(), 12.0, 60.0, np.zeros((1, 3)), np.linspace(-9, 6, 5), 0.5)
+SEEN = local_density(CUBE, AshcroftLindhard(), 12.0, 60.0, np.zeros((1, 3)), np.linspace(-11, 7, 37), 0.6)
 BAND = {"crystal": GAAS.crystal, "cutoff": 60.0, "form_factors": GAAS}
 
 DOORS = {
@@ -382,8 +382,8 @@ DOORS = {
             "electrons": 12.0,
             "cutoff": 60.0,
             "k": np.zeros((1, 3)),
-            "energies": np.linspace(-9, 6, 5),
-            "width": 0.5,
+            "energies": np.linspace(-11, 7, 37),
+            "width": 0.6,
         },
     ),
     "snapshots": Door(
