@@ -52,15 +52,23 @@ from mlnegf.crystal.local_density import local_density, mesh
 from mlnegf.crystal.plane_waves import PlaneWaves
 from mlnegf.crystal.prediction import points_of
 from mlnegf.crystal.surroundings import Surroundings
+from mlnegf.learning.colours import inks_of, light_of
 from mlnegf.learning.losses import LOSSES
 from mlnegf.learning.networks import SliceAutoencoder
 from mlnegf.learning.networks.deep_potential import DeepPotential
 from mlnegf.learning.networks.even import EvenNetwork
+from mlnegf.learning.networks.fourier import FourierOperator
+from mlnegf.learning.networks.jet import JetNetwork
 from mlnegf.learning.networks.point import PointNetwork
 from mlnegf.learning.networks.pooled import PooledNetwork
 from mlnegf.learning.networks.separable import SeparableNetwork
 from mlnegf.learning.networks.stacked import StackedNetwork
 from mlnegf.learning.training import Settings
+from mlnegf.line.grid import Line, Molecule
+from mlnegf.line.kohn_sham import ground_density, hartree, read_off, searched
+from mlnegf.line.motion import carried, oscillator, superposed
+from mlnegf.line.two_electrons import two_electrons
+from mlnegf.line.wave_network import Task
 from mlnegf.nanosheet.materials import Material, Valley, delta_valleys, isotropic
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import ExtrapolatedBias, GivenPotential, Semiclassical, Start
@@ -207,6 +215,9 @@ DEVICE_FIELDS = {field.name: getattr(DEVICE, field.name) for field in fields(Dev
 COMPARED = {"prediction": DENSITY, "target": 1.1 * DENSITY, "weight": np.ones((6, 6)), "cell": (1.0, 0.5, 0.5)}
 SETTINGS = {field.name: field.default for field in fields(objective.Settings)}
 
+LINE = Line(8.0, 48)
+WELL = Molecule((2.0,), (0.0,)).potential(LINE)
+HELIUM = two_electrons(LINE, WELL).density
 GAAS = Semiconductor("GaAs")
 FORMULA = {"Ga": (50.8, 2.3, 3.72, 0.59), "As": (25.8, 2.59, 1.58, 0.51)}
 REFUSALS = (ValueError, TypeError, RuntimeError)
@@ -396,6 +407,41 @@ DOORS = {
     "points_of": Door(points_of, {"densities": [SEEN], "surroundings": Surroundings(5.0, 4, 2), "share": 0.01}),
     "PointNetwork": Door(PointNetwork, {"features": 3, "answers": 4, "width": 8}),
     "EvenNetwork": Door(EvenNetwork, {"answers": 3, "width": 8, "reach": 2.0}),
+    "inks_of": Door(inks_of, {"light": np.full((2, 3), 0.5)}),
+    "light_of": Door(light_of, {"inks": np.full((2, 4), 0.5)}),
+    "FourierOperator": Door(FourierOperator, {"inputs": 1, "outputs": 1, "modes": (3,), "width": 4, "layers": 1}),
+    "JetNetwork": Door(JetNetwork, {"inputs": 2, "outputs": 1, "width": 4, "layers": 1, "bend": "tanh"}),
+    "Line": Door(Line, {"half": 8.0, "points": 32}),
+    "Line.levels": Door(LINE.levels, {"potential": WELL, "count": 2}),
+    "Molecule": Door(Molecule, {"charges": (1.0, 1.0), "places": (-1.0, 1.0)}),
+    "Molecule.stretched": Door(Molecule.stretched, {"one": 1.0, "other": 1.0, "apart": 2.0}, ("charges", "places")),
+    "two_electrons": Door(lambda **given: two_electrons(**given).density, {"line": LINE, "potential": WELL}, ("half",)),
+    "ground_density": Door(ground_density, {"line": LINE, "potential": WELL, "electrons": 2}),
+    "hartree": Door(hartree, {"line": LINE, "density": HELIUM}),
+    "read_off": Door(read_off, {"line": LINE, "density": HELIUM, "energy": -0.7, "electrons": 2}),
+    "searched": Door(searched, {"line": LINE, "density": HELIUM, "start": WELL, "steps": 2, "damping": 1e-6}),
+    "oscillator": Door(oscillator, {"level": 2, "x": LINE.x, "frequency": 1.0}),
+    "superposed": Door(superposed, {"levels": (0, 1), "x": LINE.x, "t": 0.5, "frequency": 1.0}, ("level",)),
+    "carried": Door(
+        carried,
+        {"line": LINE, "start": WELL, "potential": lambda t: WELL, "duration": 0.1, "steps": 2, "kept": 1},
+    ),
+    "Task": Door(
+        Task,
+        {
+            "half": 3.0,
+            "duration": 1.0,
+            "frequencies": (1.0, 1.0),
+            "steps": 3,
+            "points": 8,
+            "learning_rate": 1e-3,
+            "causality": 1.0,
+            "known": 0.0,
+            "width": 4,
+            "layers": 1,
+            "seed": 0,
+        },
+    ),
     "PooledNetwork": Door(PooledNetwork, {"features": 4, "width": 8, "pooling": "max"}),
     "StackedNetwork": Door(StackedNetwork, {"features": 4, "width": 8}),
     "nearest": Door(nearest, {"positions": ATOMS, "count": 5}),

@@ -15,6 +15,8 @@ from mlnegf._common import Floats, hold, is_count, is_positive, reals, require
 
 MOST: Final = 1024
 """Points."""
+LARGEST: Final = 1e6
+"""Number at a point, in whatever unit."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Line:
     def values(self, name: str, given: Any, caller: str) -> Floats:
         """Check numbers of the points, (points,)."""
         found = reals(given, 1)
-        good = found is not None and found.shape == (self.points,)
-        require(good, name, given, f"finite numbers of shape ({self.points},)", caller)
+        good = found is not None and found.shape == (self.points,) and float(abs(found).max()) <= LARGEST
+        require(good, name, given, f"numbers of shape ({self.points},), none beyond {LARGEST:g}", caller)
         assert found is not None
         return found
 
@@ -91,6 +93,12 @@ class Line:
         return energies[:count], waves.T[:count] / np.sqrt(self.step)
 
 
+def checked(line: Line, caller: str) -> Line:
+    """Refuse what is no line."""
+    require(isinstance(line, Line), "line", line, "a Line", caller)
+    return line
+
+
 @dataclass(frozen=True)
 class Molecule:
     """Nuclei on the line, softened: v(x) = −Σ Z/√((x − X)² + 1).
@@ -106,8 +114,8 @@ class Molecule:
 
     def __post_init__(self) -> None:
         charges, places = reals(self.charges, 1), reals(self.places, 1)
-        good = charges is not None and bool((charges > 0).all())
-        require(good, "charges", self.charges, "one positive number or more", "Molecule")
+        good = charges is not None and bool((charges > 0).all()) and float(charges.max()) <= LARGEST
+        require(good, "charges", self.charges, f"one positive number or more, up to {LARGEST:g}", "Molecule")
         assert charges is not None
         good = places is not None and len(places) == len(charges)
         require(good, "places", self.places, f"{len(charges)} finite numbers of a_B", "Molecule")

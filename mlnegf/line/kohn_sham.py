@@ -11,8 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from mlnegf._common import Floats, is_count, is_finite, is_positive, require
-from mlnegf.line.grid import Line
+from mlnegf.line.grid import Line, checked
 
+SMALLEST: Final = 1e-12
+"""Square of a response that is none."""
 FAINT: Final = 1e-6
 """Density below which a potential cannot be read off it, 1/a_B."""
 
@@ -20,13 +22,13 @@ FAINT: Final = 1e-6
 def ground_density(line: Line, potential: Any, electrons: int = 2) -> Floats:
     """Return the density of one or two electrons without interaction, 1/a_B, (points,)."""
     require(is_count(electrons, 1, 2), "electrons", electrons, "1 or 2", "ground_density")
-    (wave,) = line.levels(potential)[1]
+    (wave,) = checked(line, "ground_density").levels(potential)[1]
     return np.asarray(electrons * wave**2)
 
 
 def hartree(line: Line, density: Any) -> Floats:
     """Return ∫ n(x′) W(x − x′) dx′, Hartree, (points,)."""
-    return np.asarray(line.repulsion @ line.values("density", density, "hartree") * line.step)
+    return np.asarray(checked(line, "hartree").repulsion @ line.values("density", density, "hartree") * line.step)
 
 
 def read_off(line: Line, density: Any, energy: float, electrons: int = 2) -> tuple[Floats, np.ndarray]:
@@ -49,7 +51,7 @@ def read_off(line: Line, density: Any, energy: float, electrons: int = 2) -> tup
     known : ndarray of bool, (points,)
         Where the density is not `FAINT`.
     """
-    given = line.values("density", density, "read_off")
+    given = checked(line, "read_off").values("density", density, "read_off")
     require(bool((given >= 0).all()), "density", density, "numbers that are not negative", "read_off")
     require(is_finite(energy), "energy", energy, "a finite number of Hartree", "read_off")
     require(is_count(electrons, 1, 2), "electrons", electrons, "1 or 2", "read_off")
@@ -83,7 +85,7 @@ def searched(line: Line, density: Any, start: Any, steps: int = 30, damping: flo
     errors : ndarray, (solutions,)
         ∫ |n[v] − n| of every solution on the way.
     """
-    wanted = line.values("density", density, "searched")
+    wanted = checked(line, "searched").values("density", density, "searched")
     potential = line.values("start", start, "searched").copy()
     require(is_count(steps), "steps", steps, "a whole number, 1 or more", "searched")
     require(is_positive(damping), "damping", damping, "a positive number", "searched")
@@ -102,8 +104,7 @@ def searched(line: Line, density: Any, start: Any, steps: int = 30, damping: flo
         pairs = waves[0] * waves[1:]
         response = 4 * line.step * (pairs.T / (energies[0] - energies[1:])) @ pairs
         square = response @ response
-        step = np.linalg.solve(
-            square + damping * square.trace() / line.points * np.eye(line.points), response @ missing
-        )
+        held = damping * max(square.trace() / line.points, SMALLEST)
+        step = np.linalg.solve(square + held * np.eye(line.points), response @ missing)
         potential = best + step if error <= least else best + step / 2
     return best, np.array(errors)

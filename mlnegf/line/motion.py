@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from scipy.special import eval_hermite, gammaln
 
-from mlnegf._common import Complexes, Floats, as_array, is_count, is_positive, reals, require
-from mlnegf.line.grid import Line
+from mlnegf._common import Complexes, Floats, as_array, is_count, is_positive, items, reals, require
+from mlnegf.line.grid import LARGEST, Line, checked
 
 HIGHEST: Final = 60
 """Level of an oscillator."""
@@ -18,23 +18,36 @@ def oscillator(level: int, x: Any, frequency: Any = 1.0) -> Floats:
     require(is_count(level, 0, HIGHEST), "level", level, f"a whole number from 0 to {HIGHEST}", "oscillator")
     places, omega = _numbers("x", x), _numbers("frequency", frequency)
     require(bool((omega > 0).all()), "frequency", frequency, "positive numbers", "oscillator")
+    require(_fit(places, omega), "frequency", frequency, f"one, or as many as x, {np.shape(places)}", "oscillator")
     scaled = np.sqrt(omega) * places
     size = (omega / np.pi) ** 0.25 * np.exp(-0.5 * (level * np.log(2) + gammaln(level + 1)) - scaled**2 / 2)
     return np.asarray(size * eval_hermite(level, scaled))
 
 
+def _fit(one: Any, other: Any) -> bool:
+    """Say whether numbers go together, point by point."""
+    sides = zip(np.shape(one)[::-1], np.shape(other)[::-1], strict=False)
+    return all(1 in pair or pair[0] == pair[1] for pair in sides)
+
+
 def _numbers(name: str, given: Any) -> Any:
     """Check real numbers of any shape."""
     values = as_array(given)
-    good = values is not None and values.dtype.kind in "fiu" and bool(np.isfinite(values).all())
-    require(good, name, given, "finite numbers", "oscillator")
+    good = values is not None and values.dtype.kind in "fiu" and values.size > 0
+    words = f"numbers, none beyond {LARGEST:g}"
+    require(good, name, given, words, "oscillator")
+    assert values is not None
+    require(bool((abs(values.astype(float)) <= LARGEST).all()), name, given, words, "oscillator")
     return np.asarray(values, dtype=float)
 
 
 def superposed(levels: Sequence[int], x: Any, t: Any, frequency: Any = 1.0) -> Complexes:
     """Return Σ φ_n(x) e^{−i(n + ½)ωt}/√count of an oscillator."""
-    require(len(levels) > 0, "levels", levels, "one level or more", "superposed")
-    waves = [oscillator(n, x, frequency) * np.exp(-1j * (n + 0.5) * np.asarray(frequency) * t) for n in levels]
+    known = items(levels, int)
+    require(bool(known), "levels", levels, "one level or more", "superposed")
+    times, omega = _numbers("t", t), _numbers("frequency", frequency)
+    require(_fit(times, x) and _fit(times, omega), "t", t, f"one, or as many as x, {np.shape(x)}", "superposed")
+    waves = [oscillator(n, x, frequency) * np.exp(-1j * (n + 0.5) * omega * times) for n in known or []]
     return np.asarray(sum(waves) / np.sqrt(len(levels)))
 
 
@@ -61,12 +74,14 @@ def carried(
     ndarray, (kept + 1, points)
         From t = 0 on; the norm is kept to rounding, the error falls as the square of a step.
     """
+    checked(line, "carried")
+    require(callable(potential), "potential", potential, "a function of time", "carried")
     given = as_array(start)
-    words = f"finite numbers of shape ({line.points},)"
+    words = f"numbers of shape ({line.points},), none beyond {LARGEST:g}"
     good = given is not None and given.dtype.kind in "fiuc" and given.shape == (line.points,)
     require(good, "start", start, words, "carried")
     assert given is not None
-    require(bool(np.isfinite(given).all()), "start", start, words, "carried")
+    require(bool((abs(given.astype(complex)) <= LARGEST).all()), "start", start, words, "carried")
     require(is_positive(duration), "duration", duration, "a positive number", "carried")
     require(is_count(steps), "steps", steps, "a whole number, 1 or more", "carried")
     require(is_count(kept, 1, steps) and steps % kept == 0, "kept", kept, f"a divisor of {steps} steps", "carried")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from mlnegf._common import Floats, require
-from mlnegf.line.grid import Line
+from mlnegf.line.grid import Line, checked
 
 SHARP: Final = 1e-13
 """Of the eigenvalue, relative."""
@@ -63,8 +63,7 @@ def two_electrons(line: Line, potential: Any) -> TwoElectrons:
     ValueError
         If the line is too short for them.
     """
-    require(isinstance(line, Line), "line", line, "a Line", "two_electrons")
-    given = line.values("potential", potential, "two_electrons")
+    given = checked(line, "two_electrons").values("potential", potential, "two_electrons")
     size, kinetic = line.points, line.kinetic
     local = given[:, None] + given + line.repulsion
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from mlnegf._common import is_count, is_finite, is_positive, require
+from mlnegf._common import is_count, is_finite, is_positive, reals, require
 from mlnegf.learning.networks.jet import Jet, JetNetwork
 
 Tensor = torch.Tensor
@@ -67,9 +67,9 @@ class Task:
         for name in ("causality", "known"):
             value = getattr(self, name)
             require(is_finite(value) and value >= 0, name, value, "a number, zero or more", "Task")
-        low, high = self.frequencies
-        good = is_positive(low) and is_positive(high) and low <= high
-        require(good, "frequencies", self.frequencies, "two positive numbers, the smaller one first", "Task")
+        pair = reals(self.frequencies, 1)
+        good = pair is not None and pair.shape == (2,) and 0 < pair[0] <= pair[1]
+        require(bool(good), "frequencies", self.frequencies, "two positive numbers, the smaller one first", "Task")
 
     @property
     def inputs(self) -> int:

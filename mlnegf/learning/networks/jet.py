@@ -40,7 +40,7 @@ class JetNetwork(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int = 64, layers: int = 4, bend: str = "tanh") -> None:
         counts = counted("JetNetwork", inputs=inputs, outputs=outputs, width=width, layers=layers)
-        require(bend in BENDS, "bend", bend, f"one of {BENDS}", "JetNetwork")
+        require(isinstance(bend, str) and bend in BENDS, "bend", bend, f"one of {BENDS}", "JetNetwork")
         super().__init__()
         self.config = {**counts, "bend": bend}
         self.bend = bend
