@@ -45,9 +45,10 @@ def superposed(levels: Sequence[int], x: Any, t: Any, frequency: Any = 1.0) -> C
     """Return Σ φ_n(x) e^{−i(n + ½)ωt}/√count of an oscillator."""
     known = items(levels, int)
     require(bool(known), "levels", levels, "one level or more", "superposed")
-    times, omega = _numbers("t", t), _numbers("frequency", frequency)
-    require(_fit(times, x) and _fit(times, omega), "t", t, f"one, or as many as x, {np.shape(x)}", "superposed")
-    waves = [oscillator(n, x, frequency) * np.exp(-1j * (n + 0.5) * omega * times) for n in known or []]
+    places, times, omega = _numbers("x", x), _numbers("t", t), _numbers("frequency", frequency)
+    fits = _fit(times, places) and _fit(times, omega)
+    require(fits, "t", t, f"one, or as many as x, {places.shape}", "superposed")
+    waves = [oscillator(n, places, omega) * np.exp(-1j * (n + 0.5) * omega * times) for n in known or []]
     return np.asarray(sum(waves) / np.sqrt(len(levels)))
 
 
