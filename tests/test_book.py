@@ -167,3 +167,9 @@ def test_the_numbers_of_the_page_on_many_machines() -> None:
     assert "three kills of each kind, at random moments, whenever the tests run, and twenty in `make soak`" in text
     assert "MLNEGF_SOAK=20" in soak
     assert '"MLNEGF_SOAK", "3"' in (BOOK.parent / "tests/test_faults.py").read_text()
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_formulas_have_single_backslashes(page: Path) -> None:
+    """A doubled one before a letter is a line break to TeX, and comes from a notebook made by a program."""
+    assert not re.findall(r"\\\\[a-zA-Z]{2,}", words_of(page))
