@@ -7,20 +7,12 @@ import torch
 from mlnegf.learning.training import Settings
 from mlnegf.line.exchange import dealt, exact, said, there_and_back, train
 from mlnegf.line.grid import Line, Molecule
-from mlnegf.line.motion import oscillator, superposed
-from mlnegf.line.wave_network import Task, WaveNetwork, drawn, taught, weighted
+from mlnegf.line.motion import superposed
+from mlnegf.line.wave_network import Task, WaveNetwork, drawn, oscillator_start, taught, weighted
 
 LINE = Line(10.0, 96)
 LEVELS = (0, 1)
-
-
-def start(x: torch.Tensor, frequency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    places, omega = x.numpy(), frequency.numpy()
-    wave = superposed(LEVELS, places, 0.0, omega).real
-    parts = ((omega**2 * places**2 - (2 * n + 1) * omega) * oscillator(n, places, omega) for n in LEVELS)
-    bent = sum(parts) / np.sqrt(2)
-    nothing = np.zeros_like(wave)
-    return torch.from_numpy(np.stack([wave, nothing], 1)), torch.from_numpy(np.stack([bent, nothing], 1))
+START = oscillator_start(LEVELS)
 
 
 def test_an_operator_learns_the_potentials_of_densities() -> None:
@@ -36,7 +28,7 @@ def test_an_operator_learns_the_potentials_of_densities() -> None:
 
 
 def test_the_residual_is_that_of_differences() -> None:
-    model = WaveNetwork(Task(width=12, layers=2), start)
+    model = WaveNetwork(Task(width=12, layers=2), START)
     x, t, frequency = drawn(model.task, 5)
     step = 1e-3
 
@@ -53,7 +45,7 @@ def test_the_residual_is_that_of_differences() -> None:
 
 def test_a_network_that_is_told_the_equation_finds_the_wave() -> None:
     task = Task(half=3.0, duration=0.5, steps=1500, points=256, width=24, layers=2, causality=0.5, learning_rate=1e-2)
-    model = taught(task, start)
+    model = taught(task, START)
     x, t, frequency = drawn(task, 400)
     with torch.no_grad():
         parts = model(x, t, frequency).numpy()
@@ -81,4 +73,4 @@ def test_tasks_that_make_no_sense_are_refused(given: dict[str, object], words: s
     with pytest.raises(ValueError, match=words):
         Task(**given)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="wave"):
-        taught(Task(known=1.0), start)
+        taught(Task(known=1.0), START)

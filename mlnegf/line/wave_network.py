@@ -7,7 +7,7 @@ weights: Wang, Sankaran & Perdikaris, Comput. Methods Appl. Mech. Eng. 421, 1168
 is known, the difference from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,8 @@ import torch
 
 from mlnegf._common import is_count, is_finite, is_positive, reals, require
 from mlnegf.learning.networks.jet import Jet, JetNetwork
+from mlnegf.learning.training import schedule
+from mlnegf.line.motion import oscillator
 
 Tensor = torch.Tensor
 Start = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -23,6 +25,20 @@ Start = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 SLABS: Final = 16
 """Of time, each with a weight of its own."""
+
+
+def oscillator_start(levels: Sequence[int]) -> Start:
+    """Return a superposition of an oscillator's levels at t = 0; ψ″ = (ω²x² − (2n + 1)ω) ψ of each."""
+
+    def start(x: Tensor, frequency: Tensor) -> tuple[Tensor, Tensor]:
+        places, omega = x.detach().numpy(), frequency.detach().numpy()
+        waves = [oscillator(level, places, omega) / np.sqrt(len(levels)) for level in levels]
+        bent = [(omega**2 * places**2 - (2 * n + 1) * omega) * wave for n, wave in zip(levels, waves, strict=True)]
+        parts = (np.stack([sum(some), np.zeros_like(places)], 1) for some in (waves, bent))
+        value, curvature = (torch.from_numpy(part) for part in parts)
+        return value, curvature
+
+    return start
 
 
 @dataclass(frozen=True)
@@ -130,8 +146,8 @@ def taught(task: Task, start: Start, wave: Callable[[Tensor, Tensor, Tensor], Te
         torch.manual_seed(task.seed)
         model = WaveNetwork(task, start)
         optimiser = torch.optim.Adam(model.parameters(), task.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, task.learning_rate, task.steps, pct_start=0.1)
-        for _ in range(task.steps):
+        for step in range(task.steps):
+            optimiser.param_groups[0]["lr"] = task.learning_rate * schedule((step + 1) / task.steps)
             x, t, frequency = drawn(task, task.points)
             loss = weighted(model.residual(x, t, frequency).square().sum(1), t, task)
             if wave is not None and task.known:
@@ -141,7 +157,6 @@ def taught(task: Task, start: Start, wave: Callable[[Tensor, Tensor, Tensor], Te
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
-            schedule.step()
     return model
 
 
