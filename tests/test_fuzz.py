@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -222,7 +223,8 @@ GAAS = Semiconductor("GaAs")
 FORMULA = {"Ga": (50.8, 2.3, 3.72, 0.59), "As": (25.8, 2.59, 1.58, 0.51)}
 REFUSALS = (ValueError, TypeError, RuntimeError)
 SEEN = local_density(CUBE, AshcroftLindhard(), 12.0, 60.0, np.zeros((1, 3)), np.linspace(-11, 7, 37), 0.6)
-BAND = {"crystal": GAAS.crystal, "cutoff": 60.0, "form_factors": GAAS}
+# Cutoffs are met at "PlaneWaves": a large one that fits is an answer, and takes its time.
+BAND = {"crystal": GAAS.crystal, "form_factors": GAAS}
 
 DOORS = {
     "Device": Door(Device, DEVICE_FIELDS, ("smaller device",)),
@@ -364,10 +366,13 @@ DOORS = {
         lambda **given: PlaneWaves.of(**given).waves,
         {"crystal": GAAS.crystal, "cutoff": 60.0, "k": np.zeros((1, 3)), "centre": None},
     ),
-    "bands.energies": Door(energies, {**BAND, "k": np.zeros((2, 3)), "bands": 4}),
-    "bands.local": Door(local, {**BAND, "k": np.zeros(3), "band": 4, "centre": None}),
+    "bands.energies": Door(partial(energies, cutoff=60.0), {**BAND, "k": np.zeros((2, 3)), "bands": 4}),
+    "bands.local": Door(partial(local, cutoff=60.0), {**BAND, "k": np.zeros(3), "band": 4, "centre": None}),
     "bands.extremum": Door(
-        extremum, {**BAND, "start": np.zeros(3), "band": 4}, ("k", "no flat place"), refusals=REFUSALS
+        partial(extremum, cutoff=60.0),
+        {**BAND, "start": np.zeros(3), "band": 4},
+        ("k", "no flat place"),
+        refusals=REFUSALS,
     ),
     "Semiconductor": Door(Semiconductor, {"name": "GaAs"}),
     "FourParameters": Door(FourParameters, {"start": FORMULA}),
@@ -386,12 +391,11 @@ DOORS = {
     ),
     "mesh": Door(mesh, {"counts": (2, 1, 1)}),
     "local_density": Door(
-        lambda **given: local_density(**given).values,
+        lambda **given: local_density(cutoff=60.0, **given).values,
         {
             "crystal": CUBE,
             "form_factors": AshcroftLindhard(),
             "electrons": 12.0,
-            "cutoff": 60.0,
             "k": np.zeros((1, 3)),
             "energies": np.linspace(-11, 7, 37),
             "width": 0.6,
