@@ -118,7 +118,7 @@ class Molecule:
         require(good, "charges", self.charges, f"one positive number or more, up to {LARGEST:g}", "Molecule")
         assert charges is not None
         good = places is not None and len(places) == len(charges)
-        require(good, "places", self.places, f"{len(charges)} finite numbers of a_B", "Molecule")
+        require(good, "places", self.places, f"finite numbers of a_B, as many as charges: {len(charges)}", "Molecule")
         assert places is not None
         for name, values in (("charges", charges), ("places", places)):
             object.__setattr__(self, name, tuple(values.tolist()))
