@@ -173,3 +173,15 @@ def test_the_numbers_of_the_page_on_many_machines() -> None:
 def test_formulas_have_single_backslashes(page: Path) -> None:
     """A doubled one before a letter is a line break to TeX, and comes from a notebook made by a program."""
     assert not re.findall(r"\\\\[a-zA-Z]{2,}", words_of(page))
+
+
+def test_what_is_cited_stands_once_in_the_bibliography() -> None:
+    keys = re.findall(r"^@\w+\{(\w+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
+    assert len(keys) == len(set(keys))
+    cited = {
+        key.strip()
+        for page in TEXTS
+        for keys in re.findall(r"\{cite[^}]*\}`([^`]+)`", words_of(page))
+        for key in keys.split(",")
+    }
+    assert cited <= set(keys)
