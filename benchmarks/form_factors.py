@@ -38,6 +38,8 @@ STRAINED_WEIGHT: Final = 2000.0
 DEFORMATION: Final = {"InAs": (-5.08, -1.00), "InP": (-6.0, -0.6), "GaAs": (-7.17, -1.16), "GaP": (-8.2, -1.7)}
 """dE/d ln V, eV, of the conduction band at Γ, and less that of the valence band: Vurgaftman, Meyer & Ram-Mohan, J.
 Appl. Phys. 89, 5815 (2001)."""
+MEASURED: Final = {name: round(sum(edges), 2) for name, edges in DEFORMATION.items()}
+"""Of the gap."""
 END: Final = 3.0
 """Where form factors fade, 1/a_B; waves at 6 Ha reach to 3.46."""
 
@@ -126,34 +128,6 @@ def start(names: Sequence[str], seed: int) -> Parameters:
     return {atom: tuple((np.array(PUBLISHED[atom]) * (1 + size * rng.standard_normal(4))).tolist()) for atom in atoms}
 
 
-def carried(model: nn.Module, names: Sequence[str]) -> dict[str, Any]:
-    """Let form factors themselves follow the strain, v → v (1 + a Tr ε), as Wang & Zunger's do, one a for each atom.
-
-    The smallest a, four of them, with which the measured gaps of the three other compounds come out say what the gap of
-    one does: dE_g/d ln V is that of atoms carried along, and Σ a v ∂E_g/∂v.
-    """
-    atoms, rigid, by_atom, wanted = list(start(names, 0)), [], [], []
-    for name in names:
-        some = target(name, FITTED)
-        gamma = Target(some.crystal, some.cutoff, some.k[GAMMA], some.energies[GAMMA], some.weights[GAMMA])
-        lengths = torch.from_numpy(gamma.waves.shells[0])
-        with torch.no_grad():
-            values = {atom: model(atom, lengths).numpy() for atom in atoms_of(name)}
-        slopes = gamma.solved(values)[1]
-        # The threefold top of the valence band moves as one.
-        gap = {atom: slope[0, 4] - slope[0, 1:4].mean(0) for atom, slope in slopes.items()}
-        by_atom.append([float(gap[atom] @ values[atom]) if atom in gap else 0.0 for atom in atoms])
-        rigid.append(deformation(model, name)["gamma"])
-        wanted.append(sum(DEFORMATION[name]))
-    rows, missing = np.array(by_atom), np.array(wanted) - np.array(rigid)
-    said = {}
-    for n, name in enumerate(names):
-        others = np.arange(len(names)) != n
-        a = np.linalg.lstsq(rows[others], missing[others], rcond=None)[0]
-        said[name] = {"measured": wanted[n], "rigid": rigid[n], "from the others": rigid[n] + float(rows[n] @ a)}
-    return said
-
-
 def made(kind: str, rows: Parameters) -> nn.Module:
     """Return a model of a kind before it has learned."""
     return MODELS["network, strained" if kind.startswith(LEFT_OUT) else kind](rows)
@@ -188,8 +162,7 @@ def row(path: Path, kind: str, names: Sequence[str]) -> dict[str, Any]:
         model, cost = made(kind, start(names, 0)), found["cost"]
         model.load_state_dict(found["weights"])
     atoms = list(start(names, 0))
-    strains = {"strain": carried(model, names)} if set(names) <= set(DEFORMATION) else {}
-    return {**judged(model, names), **curves(model, atoms), **strains, **cost}
+    return {**judged(model, names), **curves(model, atoms), **cost}
 
 
 def main() -> None:
@@ -210,7 +183,7 @@ def main() -> None:
     fits += [("III-V", LEFT_OUT + name, 0) for name in GROUPS["III-V"]]
     waiting = [(path(group, kind, seed), kind, GROUPS[group], seed, given.solutions) for group, kind, seed in fits]
     shared_out(given.workers, teach, waiting, "fits")
-    record = Record(given.output, sys.argv, {"solutions": given.solutions, "cutoff": FITTED})
+    record = Record(given.output, sys.argv, {"solutions": given.solutions, "cutoff": FITTED, "measured": MEASURED})
     for group, kind, seed in [*((group, "published formula", 0) for group in GROUPS), *fits]:
         key = {"group": group, "model": kind, "seed": seed}
         record.add(key, row, path(*key.values()), kind, GROUPS[group])

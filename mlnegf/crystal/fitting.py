@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from scipy.fft import fftn, ifftn, next_fast_len
 from scipy.linalg import eigh
 from scipy.optimize import least_squares
 from torch import nn
@@ -90,17 +89,12 @@ class Target:
         waves, bands = self.waves, self.energies.shape[1]
         lengths, which = waves.shells
         potential = sum(structure * values[name][which] for name, structure in waves.structure.items())
-        # Where each G − G′ stands on a grid that holds them all; Σ c*_G c_G′ is a Fourier coefficient of |ψ(r)|².
-        grid = tuple(next_fast_len(2 * int(most) + 1) for most in waves.differences.max(0))
-        places = tuple(waves.differences.T)
         energies = np.empty((len(self.k), bands))
         slopes = {name: np.empty((len(self.k), bands, len(lengths))) for name in waves.structure}
         row = np.arange(bands)[:, None] * len(lengths) + which
         for n, matrix in enumerate(waves.hamiltonians(np.asarray(potential))):
             energies[n], states = eigh(matrix, subset_by_index=(0, bands - 1), overwrite_a=True, driver="evr")
-            spread = np.zeros((bands, *grid), dtype=complex)
-            spread[(slice(None), *waves.waves[n].T)] = states.T
-            products = ifftn(abs(fftn(spread, axes=(1, 2, 3))) ** 2, axes=(1, 2, 3))[(slice(None), *places)].conj()
+            products = waves.products(n, states)
             for name, structure in waves.structure.items():
                 parts = (structure * products).real
                 slopes[name][n] = np.bincount(row.ravel(), parts.ravel(), row.max() + 1).reshape(bands, -1)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from scipy.fft import fftn, ifftn, next_fast_len
 from scipy.linalg import eigh
 
 from mlnegf._common import Bools, Complexes, Floats, Ints, is_count, is_positive, reals, require
@@ -144,6 +145,17 @@ class PlaneWaves:
         matrix[np.diag_indices_from(matrix)] += self.kinetic(n)
         return matrix
 
+    def products(self, n: int, states: Any) -> Complexes:
+        """Return Σ c*_G c_G′ over pairs G − G′, (states, differences), of states (waves, states): ∂E/∂V(G − G′).
+
+        They are Fourier coefficients of |ψ(r)|², on a grid that holds every difference.
+        """
+        grid = tuple(next_fast_len(2 * int(most) + 1) for most in self._reach)
+        spread = np.zeros((states.shape[1], *grid), dtype=complex)
+        spread[(slice(None), *self.waves[n].T)] = states.T
+        density = abs(fftn(spread, axes=(1, 2, 3))) ** 2
+        return np.asarray(ifftn(density, axes=(1, 2, 3))[(slice(None), *self.differences.T)].conj())
+
 
 def _inside(crystal: Crystal, radius: float, k: Floats) -> Ints:
     """Return integer G with |k+G| up to a radius, 1/Å."""
@@ -183,11 +195,6 @@ class _Lowest(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        waves, weights = ctx.waves, slope.numpy()
-        real, imaginary = (np.zeros(len(waves.differences)) for _ in range(2))
-        for n, states in enumerate(ctx.states):
-            density = ((states * weights[n]) @ states.conj().T).ravel()
-            places = waves.places(n).ravel()
-            real += np.bincount(places, density.real, len(real))
-            imaginary += np.bincount(places, density.imag, len(real))
-        return torch.from_numpy(real + 1j * imaginary), None, None
+        # PyTorch's gradient by a complex number is the conjugate of what it is multiplied by.
+        parts = (weights @ ctx.waves.products(n, ctx.states[n]) for n, weights in enumerate(slope.numpy()))
+        return torch.from_numpy(np.conj(sum(parts))), None, None
