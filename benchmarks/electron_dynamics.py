@@ -2,15 +2,15 @@
 
     python benchmarks/electron_dynamics.py --data data/dynamics --output book/results/electron_dynamics.json
 
-ψ₀₁ and ψ₁₃ on |x| ≤ π, 0 ≤ t ≤ 2π, ω = 1, three seeds each: with the equation alone; with the wave known for |x| < π/4
-too, as was published; without causal weights; with fewer points and steps. One network for all ω from 0.5 to 1.5 is
-asked about 0.75 and 2. What each says is compared with the closed form on 101 × 101 points.
+ψ₀₁ and ψ₁₃ for 0 ≤ t ≤ 2π and ω = 1 between walls at |x| = 6, all parts of the time by one network and each by its own,
+taught by least squares and by descent: with causal weights and without, with the wave known for |x| < π/4 too, with
+fewer points. Networks for all ω from 0.5 to 1.5 are asked about five of them and 2. What each says is compared with the
+closed form on 101 × 101 points of |x| ≤ π.
 """
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,27 +20,48 @@ from shared import Record, arguments, shared_out
 
 from mlnegf.line.grid import Line
 from mlnegf.line.motion import carried, superposed
-from mlnegf.line.wave_network import Task, WaveNetwork, oscillator_start, taught
+from mlnegf.line.wave_network import Descent, Task, WaveNetwork, by_descent, by_least_squares, oscillator_start
 
 WAVES: Final = ((0, 1), (1, 3))
 KNOWN: Final = float(np.pi / 4)
+WITHIN: Final = float(np.pi)
 SIDE: Final = 101
-SEVERAL: Final = (0.5, 1.5)
-ASKED: Final = (0.75, 1.0, 1.25, 2.0)
+ASKED: Final = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+SQUARES: Final = 60
+"""Evaluations of a part's residuals."""
 
 Levels = tuple[int, int]
 
 
-def tasks(steps: int) -> dict[str, Task]:
-    """Return what is compared, by name."""
-    plain = Task(steps=steps)
+@dataclass(frozen=True)
+class Way:
+    """How networks are taught: by descent, or by least squares at so many points."""
+
+    task: Task
+    points: int = 1024
+    descent: Descent | None = None
+    seeds: int = 1
+
+
+def ways(steps: int, seeds: int) -> dict[str, Way]:
+    """Return what is compared, by name; `steps` are those of a descent over all parts."""
+    parts, whole, large = Task(), Task(parts=1, width=24), Task(parts=1, width=64, layers=4)
+    plain = Descent(steps, causality=0.0)
+    each = replace(plain, steps=max(1, steps // parts.parts))
+    several = Task(frequencies=(0.5, 1.5), width=20)
     return {
-        "equation": plain,
-        "equation, part known": replace(plain, known=KNOWN),
-        "equation, no causal weights": replace(plain, causality=0.0),
-        "equation, 256 points": replace(plain, points=256),
-        "equation, a quarter of the steps": replace(plain, steps=max(1, steps // 4)),
-        "several frequencies": replace(plain, frequencies=SEVERAL),
+        "least squares, 8 parts": Way(parts, seeds=seeds),
+        "least squares, 8 parts, 512 points": Way(parts, 512),
+        "least squares, 8 parts, 256 points": Way(parts, 256),
+        "least squares, 8 parts, width 12": Way(replace(parts, width=12)),
+        "least squares, 4 parts": Way(replace(parts, parts=4, width=20), 2048),
+        "least squares, one part": Way(whole, 2048),
+        "descent, one part": Way(large, descent=plain),
+        "descent, one part, causal": Way(large, descent=replace(plain, causality=1.0)),
+        "descent, one part, some known": Way(large, descent=replace(plain, known=KNOWN)),
+        "descent, one part, 256 points": Way(large, descent=replace(plain, points=256)),
+        "descent, 8 parts": Way(parts, descent=each),
+        "least squares, 8 parts, several ω": Way(several, 2048, seeds=seeds),
     }
 
 
@@ -55,44 +76,63 @@ def wave_of(levels: Levels) -> Any:
 
 
 def path_of(data: Path, name: str, levels: Levels, seed: int, steps: int) -> Path:
-    """Return where a network is kept."""
-    return data / f"{name.replace(', ', '-').replace(' ', '-')}-{levels[0]}{levels[1]}-{seed}-{steps}.pt"
+    """Return where networks are kept."""
+    return data / f"{name.replace(', ', '-').replace(' ', '_')}-{levels[0]}{levels[1]}-{seed}-{steps}.pt"
 
 
 def teach(data: Path, name: str, levels: Levels, seed: int, steps: int) -> None:
-    """Teach a network, unless it is there."""
+    """Teach networks, unless they are there."""
     path = path_of(data, name, levels, seed, steps)
     if path.exists():
         return
-    task = replace(tasks(steps)[name], seed=seed)
+    way = ways(steps, 1)[name]
+    task, start = replace(way.task, seed=seed), oscillator_start(levels)
     began = time.perf_counter()
-    model = taught(task, oscillator_start(levels), wave_of(levels) if task.known else None)
+    if way.descent is None:
+        model, _ = by_least_squares(task, start, way.points, SQUARES)
+    else:
+        model = by_descent(task, start, way.descent, wave_of(levels) if way.descent.known else None)
     torch.save({"weights": model.state_dict(), "seconds": time.perf_counter() - began}, path)
 
 
 def judged(data: Path, name: str, levels: Levels, seed: int, steps: int) -> dict[str, Any]:
-    """Compare a network with the closed form."""
+    """Compare networks with the closed form."""
     saved = torch.load(path_of(data, name, levels, seed, steps), weights_only=True)
-    model = WaveNetwork(tasks(steps)[name], oscillator_start(levels))
+    way = ways(steps, 1)[name]
+    model = WaveNetwork(way.task, oscillator_start(levels))
     model.load_state_dict(saved["weights"])
-    frequencies = ASKED if name == "several frequencies" else (1.0,)
-    scores = {f"{frequency:g}": compared(model, levels, frequency) for frequency in frequencies}
-    return {"seconds": saved["seconds"], "scores": scores}
+    frequencies = ASKED if way.task.inputs == 3 else (1.0,)
+    points, steps = way.points, SQUARES
+    if way.descent is not None:
+        points, steps = way.descent.points, way.descent.steps
+    return {
+        "seconds": saved["seconds"],
+        "parts": way.task.parts,
+        "points": points,
+        "steps": steps,
+        "parameters": sum(one.numel() for one in model.parameters()),
+        "scores": {f"{frequency:g}": compared(model, levels, frequency) for frequency in frequencies},
+    }
 
 
 def compared(model: WaveNetwork, levels: Levels, frequency: float) -> dict[str, float]:
-    """Return mean squared errors of density and wave, and how far the norm strays."""
+    """Return mean squared errors of density and wave in |x| ≤ π, and how far the norm strays from 1."""
     task = model.task
-    places, times = np.linspace(-task.half, task.half, SIDE), np.linspace(0.0, task.duration, SIDE)
-    x, t = (torch.from_numpy(some.ravel()) for some in np.meshgrid(places, times))
-    with torch.no_grad():
-        parts = model(x, t, torch.full_like(x, frequency)).numpy()
-    said, true = parts[:, 0] + 1j * parts[:, 1], superposed(levels, x.numpy(), t.numpy(), frequency)
-    norms = (abs(np.reshape([said, true], (2, SIDE, SIDE))) ** 2).sum(2) * (places[1] - places[0])
+    inside, whole = np.linspace(-WITHIN, WITHIN, SIDE), np.linspace(-task.half, task.half, 2 * SIDE)
+    times = np.linspace(0.0, task.duration, SIDE)
+
+    def said(places: np.ndarray) -> np.ndarray:
+        x, t = (torch.from_numpy(some.ravel()) for some in np.meshgrid(places, times))
+        with torch.no_grad():
+            parts = model(x, t, torch.full_like(x, frequency)).numpy()
+        return np.asarray(parts[:, 0] + 1j * parts[:, 1]).reshape(len(times), len(places))
+
+    found, true = said(inside), superposed(levels, inside[None], times[:, None], frequency)
+    norm = (abs(said(whole)) ** 2).sum(1) * (whole[1] - whole[0])
     return {
-        "density": float(((abs(said) ** 2 - abs(true) ** 2) ** 2).mean()),
-        "wave": float((abs(said - true) ** 2).mean()),
-        "norm": float(abs(norms[0] - norms[1]).max()),
+        "density": float(((abs(found) ** 2 - abs(true) ** 2) ** 2).mean()),
+        "wave": float((abs(found - true) ** 2).mean()),
+        "norm": float(abs(norm - 1).max()),
     }
 
 
@@ -102,7 +142,7 @@ def stepped(levels: Levels, points: int, steps: int) -> dict[str, Any]:
     began = time.perf_counter()
     found = carried(line, superposed(levels, line.x, 0.0), lambda t: 0.5 * line.x**2, 2 * np.pi, steps, 20)
     seconds = time.perf_counter() - began
-    inside = abs(line.x) <= np.pi
+    inside = abs(line.x) <= WITHIN
     times = np.linspace(0.0, 2 * np.pi, len(found))[:, None]
     true = superposed(levels, line.x[None], times)
     return {
@@ -112,26 +152,24 @@ def stepped(levels: Levels, points: int, steps: int) -> dict[str, Any]:
     }
 
 
-def cases(seeds: int) -> list[tuple[str, Levels, int]]:
-    """Return which networks are taught: all seeds of the main three, one of the others."""
-    names: Sequence[str] = list(tasks(4))
-    whole = ("equation", "equation, part known", "several frequencies")
-    return [(name, levels, seed) for name in names for levels in WAVES for seed in range(seeds if name in whole else 1)]
-
-
 def main() -> None:
     """Run, or go on."""
     given = arguments(__doc__, steps=8000, seeds=3, workers=2)
     given.data.mkdir(parents=True, exist_ok=True)
-    waiting = cases(given.seeds)
+    waiting = [
+        (name, levels, seed)
+        for name, way in ways(given.steps, given.seeds).items()
+        for levels in WAVES
+        for seed in range(way.seeds)
+    ]
     shared_out(given.workers, teach, [(given.data, *one, given.steps) for one in waiting], "networks")
-    record = Record(given.output, sys.argv, {"steps": given.steps})
+    record = Record(given.output, sys.argv, {"descent": given.steps})
     for name, levels, seed in waiting:
-        key = {"model": name, "levels": list(levels), "seed": seed}
+        key = {"way": name, "levels": list(levels), "seed": seed}
         record.add(key, judged, given.data, name, levels, seed, given.steps)
     for levels in WAVES:
         for points, steps in ((48, 100), (64, 200), (96, 400), (128, 2000)):
-            key = {"model": "Crank and Nicolson", "levels": list(levels), "points": points, "steps": steps}
+            key = {"way": "Crank and Nicolson", "levels": list(levels), "points": points, "steps": steps}
             record.add(key, stepped, levels, points, steps)
 
 

@@ -68,8 +68,9 @@ from mlnegf.learning.training import Settings
 from mlnegf.line.grid import Line, Molecule
 from mlnegf.line.kohn_sham import ground_density, hartree, read_off, searched
 from mlnegf.line.motion import carried, oscillator, superposed
-from mlnegf.line.two_electrons import two_electrons
-from mlnegf.line.wave_network import Task
+from mlnegf.line.potential_network import told
+from mlnegf.line.two_electrons import mean_field, two_electrons
+from mlnegf.line.wave_network import Descent, Task, by_descent, by_least_squares, oscillator_start
 from mlnegf.nanosheet.materials import Material, Valley, delta_valleys, isotropic
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.guesses import ExtrapolatedBias, GivenPotential, Semiclassical, Start
@@ -217,6 +218,7 @@ COMPARED = {"prediction": DENSITY, "target": 1.1 * DENSITY, "weight": np.ones((6
 SETTINGS = {field.name: field.default for field in fields(objective.Settings)}
 
 LINE = Line(8.0, 48)
+SMALL_TASK = Task(parts=1, width=3, layers=1)
 WELL = Molecule((2.0,), (0.0,)).potential(LINE)
 HELIUM = two_electrons(LINE, WELL).density
 GAAS = Semiconductor("GaAs")
@@ -423,7 +425,7 @@ DOORS = {
     "ground_density": Door(ground_density, {"line": LINE, "potential": WELL, "electrons": 2}),
     "hartree": Door(hartree, {"line": LINE, "density": HELIUM}),
     "read_off": Door(read_off, {"line": LINE, "density": HELIUM, "energy": -0.7, "electrons": 2}),
-    "searched": Door(searched, {"line": LINE, "density": HELIUM, "start": WELL, "steps": 2, "damping": 1e-6}),
+    "searched": Door(searched, {"line": LINE, "density": HELIUM, "start": WELL, "solutions": 2}),
     "oscillator": Door(oscillator, {"level": 2, "x": LINE.x, "frequency": 1.0}),
     "superposed": Door(superposed, {"levels": (0, 1), "x": LINE.x, "t": 0.5, "frequency": 1.0}, ("level",)),
     "carried": Door(
@@ -436,16 +438,41 @@ DOORS = {
             "half": 3.0,
             "duration": 1.0,
             "frequencies": (1.0, 1.0),
-            "steps": 3,
-            "points": 8,
-            "learning_rate": 1e-3,
-            "causality": 1.0,
-            "known": 0.0,
+            "parts": 2,
             "width": 4,
             "layers": 1,
             "seed": 0,
         },
     ),
+    "Descent": Door(Descent, {"steps": 3, "points": 8, "learning_rate": 1e-3, "causality": 1.0, "known": 0.0}),
+    "by_least_squares": Door(
+        by_least_squares,
+        {"task": SMALL_TASK, "start": oscillator_start((0, 1)), "points": 8, "evaluations": 2},
+        ("start",),
+    ),
+    "by_descent": Door(
+        by_descent,
+        {"task": SMALL_TASK, "start": oscillator_start((0, 1)), "how": Descent(2, 8), "wave": None},
+        ("start", "wave"),
+    ),
+    "oscillator_start": Door(oscillator_start, {"levels": (0, 1)}),
+    "told": Door(
+        told,
+        {
+            "line": LINE,
+            "density": HELIUM,
+            "start": WELL,
+            "energy": -0.7,
+            "noise": 1e-3,
+            "doubt": 0.1,
+            "evaluations": 2,
+            "seed": 0,
+        },
+    ),
+    "mean_field": Door(
+        mean_field, {"line": LINE, "potential": WELL, "accuracy": 1e-3, "rounds": 100}, ("rounds",), refusals=REFUSALS
+    ),
+    "slope": Door(LINE.slope, {"wave": WELL}),
     "PooledNetwork": Door(PooledNetwork, {"features": 4, "width": 8, "pooling": "max"}),
     "StackedNetwork": Door(StackedNetwork, {"features": 4, "width": 8}),
     "nearest": Door(nearest, {"positions": ATOMS, "count": 5}),

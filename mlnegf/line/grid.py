@@ -58,6 +58,13 @@ class Line:
             matrix = np.where(apart == 0, np.pi**2 / 6, (-1.0) ** apart / apart.astype(float) ** 2)
         return np.asarray(matrix / self.step**2)
 
+    def slope(self, wave: Any) -> Floats:
+        """Return dψ/dx of the same functions, (points,)."""
+        apart = np.arange(self.points)[:, None] - np.arange(self.points)
+        with np.errstate(divide="ignore"):
+            matrix = np.where(apart == 0, 0.0, (-1.0) ** apart / (apart * self.step))
+        return np.asarray(matrix @ self.values("wave", wave, "slope"))
+
     @cached_property
     def repulsion(self) -> Floats:
         """W(x − x′) = 1/√((x − x′)² + 1), Hartree, (points, points)."""

@@ -3,18 +3,17 @@
 Two electrons of a singlet share one orbital, φ = √(n/2), so that Kohn and Sham's equation (−½∂² + v)φ = εφ is solved
 for the potential by hand, v = ε + φ″/2φ, with ε = −I, the ionisation energy, for v to vanish far away; less nuclei and
 Hartree's ∫ n W it is the exchange–correlation potential. Where hardly an electron is, φ″/φ is a quotient of nothings:
-there a search for v by its density, Newton's with the response of n to v, knows no better than its start.
+there a search for v by its density, with the response of n to v, knows no better than its start.
 """
 
 from typing import Any, Final
 
 import numpy as np
+from scipy.optimize import least_squares
 
-from mlnegf._common import Floats, is_count, is_finite, is_positive, require
+from mlnegf._common import Floats, is_count, is_finite, require
 from mlnegf.line.grid import Line, checked
 
-SMALLEST: Final = 1e-12
-"""Square of a response that is none."""
 FAINT: Final = 1e-6
 """Density below which a potential cannot be read off it, 1/a_B."""
 
@@ -62,10 +61,11 @@ def read_off(line: Line, density: Any, energy: float, electrons: int = 2) -> tup
     return np.where(known, energy - bent / np.where(known, orbital, 1.0), 0.0), known
 
 
-def searched(line: Line, density: Any, start: Any, steps: int = 30, damping: float = 1e-6) -> tuple[Floats, Floats]:
-    """Find the potential of two electrons' density by Newton's method on n[v], damped as Levenberg and Marquardt do.
+def searched(line: Line, density: Any, start: Any, solutions: int = 60) -> tuple[Floats, Floats]:
+    """Find the potential of two electrons' density by a trust region's least squares on n[v] − n.
 
-    δn/δv(x, x′) = 4 Σ_a φ₀φ_a(x) φ₀φ_a(x′)/(ε₀ − ε_a). A constant changes nothing, and is left where it was.
+    δn/δv(x, x′) = 4 Σ_a φ₀φ_a(x) φ₀φ_a(x′)/(ε₀ − ε_a). What changes nothing, a constant and all that lies where no
+    electron is, is left as it was.
 
     Parameters
     ----------
@@ -74,37 +74,34 @@ def searched(line: Line, density: Any, start: Any, steps: int = 30, damping: flo
         1/a_B.
     start : array, (points,)
         v to begin with, Hartree.
-    steps : int
-        Solutions, at most.
-    damping : float
-        Square of the response that is hardly followed, relative to the largest.
+    solutions : int
+        At most.
 
     Returns
     -------
     potential : ndarray, (points,)
     errors : ndarray, (solutions,)
-        ∫ |n[v] − n| of every solution on the way.
+        ∫ |n[v] − n| of every solution on the way, electrons.
     """
     wanted = checked(line, "searched").values("density", density, "searched")
-    potential = line.values("start", start, "searched").copy()
-    require(is_count(steps), "steps", steps, "a whole number, 1 or more", "searched")
-    require(is_positive(damping), "damping", damping, "a positive number", "searched")
-    best, least, errors = potential, np.inf, []
-    for _ in range(int(steps)):
-        energies, waves = line.levels(potential, line.points)
-        missing = wanted - 2 * waves[0] ** 2
-        error = float(abs(missing).sum() * line.step)
-        errors.append(error)
-        if error < least:
-            best, least, damping = potential, error, damping / 3
-        else:
-            damping *= 10
-        if error < 1e-12:
-            break
-        pairs = waves[0] * waves[1:]
-        response = 4 * line.step * (pairs.T / (energies[0] - energies[1:])) @ pairs
-        square = response @ response
-        held = damping * max(square.trace() / line.points, SMALLEST)
-        step = np.linalg.solve(square + held * np.eye(line.points), response @ missing)
-        potential = best + step if error <= least else best + step / 2
-    return best, np.array(errors)
+    begin = line.values("start", start, "searched")
+    require(is_count(solutions), "solutions", solutions, "a whole number, 1 or more", "searched")
+    errors: list[float] = []
+    solved: dict[str, Floats] = {}
+
+    def missing(potential: Floats) -> Floats:
+        solved["energies"], solved["waves"] = line.levels(potential, line.points)
+        solved["at"] = potential.copy()
+        apart = 2 * solved["waves"][0] ** 2 - wanted
+        errors.append(float(abs(apart).sum() * line.step))
+        return np.asarray(apart)
+
+    def response(potential: Floats) -> Floats:
+        # Mostly asked where it was solved last.
+        if not np.array_equal(potential, solved["at"]):
+            solved["energies"], solved["waves"] = line.levels(potential, line.points)
+        pairs = solved["waves"][0] * solved["waves"][1:]
+        return np.asarray(4 * line.step * (pairs.T / (solved["energies"][0] - solved["energies"][1:])) @ pairs)
+
+    found = least_squares(missing, begin, response, max_nfev=int(solutions), xtol=1e-15, ftol=1e-15, gtol=None)
+    return np.asarray(found.x), np.array(errors)
