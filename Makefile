@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install test soak book book-fast accept look lab data data-full train benchmark reproduce trials lint format \
-	lock audit clean wires wires-reduced crystals crystals-reduced
+	lock audit clean wires wires-reduced crystals crystals-reduced line line-reduced
 
 PYTHON ?= python3
 DATA ?= data/reduced
@@ -111,6 +111,14 @@ crystals: install  ## fit form factors, learn aluminium's local density of state
 crystals-reduced: install  ## the same with few solutions, lessons and atoms (some minutes)
 	$(BIN)/python benchmarks/form_factors.py --data data/form_factors-reduced --output data/form_factors-reduced.json --solutions 4 --seeds 1
 	$(BIN)/python benchmarks/local_density.py --data data/aluminium-reduced --output data/local_density-reduced.json --epochs 1 --seeds 2 --largest 32
+
+line: install  ## electrons on a line: operators, searches and networks that are told an equation (two hours; resumes where it stopped)
+	$(BIN)/python benchmarks/kohn_sham.py --data data/kohn_sham --output data/kohn_sham.json
+	$(BIN)/python benchmarks/electron_dynamics.py --data data/dynamics --output data/electron_dynamics.json
+
+line-reduced: install  ## the same with few epochs, steps and seeds (some minutes)
+	$(BIN)/python benchmarks/kohn_sham.py --data data/kohn_sham-reduced --output data/kohn_sham-reduced.json --epochs 5 --seeds 1
+	$(BIN)/python benchmarks/electron_dynamics.py --data data/dynamics-reduced --output data/electron_dynamics-reduced.json --steps 80 --evaluations 3 --seeds 1
 
 trials: install  ## time the solver and try it on 300 random devices (hours; resumes where it stopped)
 	$(BIN)/python benchmarks/scaling.py

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -27,10 +27,14 @@ KNOWN: Final = float(np.pi / 4)
 WITHIN: Final = float(np.pi)
 SIDE: Final = 101
 ASKED: Final = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-SQUARES: Final = 60
-"""Evaluations of a part's residuals."""
-
 Levels = tuple[int, int]
+
+
+class Effort(NamedTuple):
+    """Steps of a descent, over all parts, and evaluations of a part's residuals by least squares."""
+
+    steps: int
+    evaluations: int
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class Way:
     seeds: int = 1
 
 
-def ways(steps: int, seeds: int) -> dict[str, Way]:
-    """Return what is compared, by name; `steps` are those of a descent over all parts."""
+def ways(steps: int, seeds: int = 1) -> dict[str, Way]:
+    """Return what is compared, by name."""
     parts, whole, large = Task(), Task(parts=1, width=24), Task(parts=1, width=64, layers=4)
     plain = Descent(steps, causality=0.0)
     each = replace(plain, steps=max(1, steps // parts.parts))
@@ -75,34 +79,35 @@ def wave_of(levels: Levels) -> Any:
     return wave
 
 
-def path_of(data: Path, name: str, levels: Levels, seed: int, steps: int) -> Path:
+def path_of(data: Path, name: str, levels: Levels, seed: int, effort: Effort) -> Path:
     """Return where networks are kept."""
-    return data / f"{name.replace(', ', '-').replace(' ', '_')}-{levels[0]}{levels[1]}-{seed}-{steps}.pt"
+    words = name.replace(", ", "-").replace(" ", "_")
+    return data / f"{words}-{levels[0]}{levels[1]}-{seed}-{effort.steps}-{effort.evaluations}.pt"
 
 
-def teach(data: Path, name: str, levels: Levels, seed: int, steps: int) -> None:
+def teach(data: Path, name: str, levels: Levels, seed: int, effort: Effort) -> None:
     """Teach networks, unless they are there."""
-    path = path_of(data, name, levels, seed, steps)
+    path = path_of(data, name, levels, seed, effort)
     if path.exists():
         return
-    way = ways(steps, 1)[name]
+    way = ways(effort.steps)[name]
     task, start = replace(way.task, seed=seed), oscillator_start(levels)
     began = time.perf_counter()
     if way.descent is None:
-        model, _ = by_least_squares(task, start, way.points, SQUARES)
+        model, _ = by_least_squares(task, start, way.points, effort.evaluations)
     else:
         model = by_descent(task, start, way.descent, wave_of(levels) if way.descent.known else None)
     torch.save({"weights": model.state_dict(), "seconds": time.perf_counter() - began}, path)
 
 
-def judged(data: Path, name: str, levels: Levels, seed: int, steps: int) -> dict[str, Any]:
+def judged(data: Path, name: str, levels: Levels, seed: int, effort: Effort) -> dict[str, Any]:
     """Compare networks with the closed form."""
-    saved = torch.load(path_of(data, name, levels, seed, steps), weights_only=True)
-    way = ways(steps, 1)[name]
+    saved = torch.load(path_of(data, name, levels, seed, effort), weights_only=True)
+    way = ways(effort.steps)[name]
     model = WaveNetwork(way.task, oscillator_start(levels))
     model.load_state_dict(saved["weights"])
     frequencies = ASKED if way.task.inputs == 3 else (1.0,)
-    points, steps = way.points, SQUARES
+    points, steps = way.points, effort.evaluations
     if way.descent is not None:
         points, steps = way.descent.points, way.descent.steps
     return {
@@ -154,7 +159,8 @@ def stepped(levels: Levels, points: int, steps: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, steps=8000, seeds=3, workers=2)
+    given = arguments(__doc__, steps=8000, evaluations=60, seeds=3, workers=2)
+    effort = Effort(given.steps, given.evaluations)
     given.data.mkdir(parents=True, exist_ok=True)
     waiting = [
         (name, levels, seed)
@@ -162,11 +168,11 @@ def main() -> None:
         for levels in WAVES
         for seed in range(way.seeds)
     ]
-    shared_out(given.workers, teach, [(given.data, *one, given.steps) for one in waiting], "networks")
-    record = Record(given.output, sys.argv, {"descent": given.steps})
+    shared_out(given.workers, teach, [(given.data, *one, effort) for one in waiting], "networks")
+    record = Record(given.output, sys.argv, effort._asdict())
     for name, levels, seed in waiting:
         key = {"way": name, "levels": list(levels), "seed": seed}
-        record.add(key, judged, given.data, name, levels, seed, given.steps)
+        record.add(key, judged, given.data, name, levels, seed, effort)
     for levels in WAVES:
         for points, steps in ((48, 100), (64, 200), (96, 400), (128, 2000)):
             key = {"way": "Crank and Nicolson", "levels": list(levels), "points": points, "steps": steps}

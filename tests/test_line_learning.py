@@ -11,7 +11,7 @@ from mlnegf.learning import least_squares
 from mlnegf.learning.training import Settings
 from mlnegf.line.exchange import dealt, exact, said, there_and_back, train
 from mlnegf.line.grid import Line, Molecule
-from mlnegf.line.kohn_sham import hartree, read_off
+from mlnegf.line.kohn_sham import hartree, read_off, searched
 from mlnegf.line.motion import superposed
 from mlnegf.line.potential_network import told
 from mlnegf.line.wave_network import (
@@ -181,4 +181,11 @@ def test_a_network_finds_the_potential_of_a_noisy_density() -> None:
     start = base - hartree(LINE, given) / 2
     found = told(LINE, given, start, energy, noise, 0.1)
     assert off(found) < 0.4 * off(start)
+
+    def by_search(doubt: float | None) -> float:
+        nearest, _ = searched(LINE, given, start, 60, noise, doubt)
+        return off(nearest + energy - LINE.levels(nearest)[0][0])
+
+    assert by_search(0.1) < off(start)
+    assert by_search(None) > 2 * off(start)
     assert off(read_off(LINE, np.clip(given, 0, None), energy)[0]) > 10 * off(start)

@@ -21,6 +21,9 @@ from mlnegf.crystal.compounds import EDGES, LATTICE, PUBLISHED, atoms_of, target
 from mlnegf.crystal.form_factors import Faded, FourParameters, LearnedFormFactors
 from mlnegf.crystal.lattice import Crystal
 from mlnegf.crystal.local_density import local_density, mesh
+from mlnegf.line.exchange import exact
+from mlnegf.line.grid import Line, Molecule
+from mlnegf.line.motion import carried, superposed
 from mlnegf.scf.equations import Equations
 from mlnegf.scf.loop import Outcome
 from mlnegf.scf.problem import Problem
@@ -294,3 +297,36 @@ def test_densities_of_a_wire_come_out_again() -> None:
     wire, energies_there = row["wire"], json.loads((RESULTS / "wire_density.json").read_text())["energies"]
     found = local_densities([wire["positions"]], wire["held"], energies_there, 0.1)[0]
     np.testing.assert_allclose(found[wire["atom"]], wire["densities"][1], rtol=1e-3, atol=2e-4)
+
+
+def test_the_peak_of_a_stretched_bond_comes_out_again() -> None:
+    (row,) = rows_of("kohn_sham.json", kind="stretching", lesson="short")
+    for bond, middle, *_ in row["rows"][3::4]:
+        one = exact(Line(12.0, 128), Molecule.stretched(1.2, 1.2, bond))
+        assert one.exchange[64] == pytest.approx(middle, abs=1e-6)
+
+
+def test_an_operator_is_good_for_bonds_between_those_it_was_shown() -> None:
+    rows = rows_of("kohn_sham.json", kind="scores", lesson="short", part="unseen bonds")
+    assert {row["seed"] for row in rows} == {0, 1, 2}
+    assert max(np.median(row["potential"]) for row in rows) < 3.0  # mHartree
+    assert max(np.median(row["density"]) for row in rows) < 0.01
+    for row in rows_of("kohn_sham.json", kind="search"):
+        assert all(one["least"] < 1e-9 for start in ("half of Hartree", "operator") for one in row[start])
+
+
+def test_steps_of_a_wave_come_out_again() -> None:
+    line, levels = Line(8.0, 64), (0, 1)
+    (row,) = rows_of("electron_dynamics.json", way="Crank and Nicolson", levels=list(levels), points=64)
+    found = carried(line, superposed(levels, line.x, 0.0), lambda t: 0.5 * line.x**2, 2 * np.pi, row["steps"], 20)
+    true = superposed(levels, line.x[None], np.linspace(0.0, 2 * np.pi, 21)[:, None])
+    inside = abs(line.x) <= np.pi
+    error = ((abs(found) ** 2 - abs(true) ** 2)[:, inside] ** 2).mean()
+    assert error == pytest.approx(row["density"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("levels", "mark"), [((0, 1), 1.07e-3), ((1, 3), 1.26e-2)])
+def test_waves_told_their_equation_beat_the_marks(levels: tuple[int, int], mark: float) -> None:
+    rows = rows_of("electron_dynamics.json", way="least squares, 8 parts", levels=list(levels))
+    assert {row["seed"] for row in rows} == {0, 1, 2}
+    assert max(row["scores"]["1"]["density"] for row in rows) < mark / 1000

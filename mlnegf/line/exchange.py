@@ -115,7 +115,7 @@ def said(model: FourierOperator, example: Exact) -> Floats:
 
 
 def there_and_back(example: Exact, exchange: Floats) -> float:
-    """Return ∫ |n[v + v_H + v_xc] − n| of two electrons, of a v_xc: how much density is in the wrong place."""
+    """Return ∫ |n[v + v_H + v_xc] − n| of a v_xc: twice as much as there are electrons in the wrong place."""
     line = example.line
     whole = example.molecule.potential(line) + hartree(line, example.density) + exchange
     return float(abs(ground_density(line, whole) - example.density).sum() * line.step)

@@ -17,6 +17,8 @@ MOST: Final = 1024
 """Points."""
 LARGEST: Final = 1e6
 """Number at a point, in whatever unit."""
+LEAST: Final = 1e-12
+"""Noise, or doubt, in the same."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import least_squares
 
-from mlnegf._common import Floats, is_count, is_finite, require
-from mlnegf.line.grid import Line, checked
+from mlnegf._common import Floats, is_count, is_finite, is_positive, require
+from mlnegf.line.grid import LARGEST, LEAST, Line, checked
 
 FAINT: Final = 1e-6
 """Density below which a potential cannot be read off it, 1/a_B."""
@@ -61,11 +61,13 @@ def read_off(line: Line, density: Any, energy: float, electrons: int = 2) -> tup
     return np.where(known, energy - bent / np.where(known, orbital, 1.0), 0.0), known
 
 
-def searched(line: Line, density: Any, start: Any, solutions: int = 60) -> tuple[Floats, Floats]:
+def searched(
+    line: Line, density: Any, start: Any, solutions: int = 60, noise: float = 1.0, doubt: float | None = None
+) -> tuple[Floats, Floats]:
     """Find the potential of two electrons' density by a trust region's least squares on n[v] − n.
 
     δn/δv(x, x′) = 4 Σ_a φ₀φ_a(x) φ₀φ_a(x′)/(ε₀ − ε_a). What changes nothing, a constant and all that lies where no
-    electron is, is left as it was.
+    electron is, is left as it was. With a doubt Σ (n[v] − n)²/noise² + Σ (v − start)²/doubt² is made small instead.
 
     Parameters
     ----------
@@ -76,6 +78,10 @@ def searched(line: Line, density: Any, start: Any, solutions: int = 60) -> tuple
         v to begin with, Hartree.
     solutions : int
         At most.
+    noise : float
+        Of the density, 1/a_B; tells something beside a doubt alone.
+    doubt : float
+        Of the start, Hartree; None: without end.
 
     Returns
     -------
@@ -86,6 +92,11 @@ def searched(line: Line, density: Any, start: Any, solutions: int = 60) -> tuple
     wanted = checked(line, "searched").values("density", density, "searched")
     begin = line.values("start", start, "searched")
     require(is_count(solutions), "solutions", solutions, "a whole number, 1 or more", "searched")
+    good = is_positive(noise) and LEAST <= noise <= LARGEST
+    require(good, "noise", noise, f"a number from {LEAST:g} to {LARGEST:g}", "searched")
+    good = doubt is None or (is_positive(doubt) and LEAST <= doubt <= LARGEST)
+    require(good, "doubt", doubt, f"None, or a number from {LEAST:g} to {LARGEST:g}", "searched")
+    holding = 0.0 if doubt is None else 1 / float(doubt)
     errors: list[float] = []
     solved: dict[str, Floats] = {}
 
@@ -94,14 +105,15 @@ def searched(line: Line, density: Any, start: Any, solutions: int = 60) -> tuple
         solved["at"] = potential.copy()
         apart = 2 * solved["waves"][0] ** 2 - wanted
         errors.append(float(abs(apart).sum() * line.step))
-        return np.asarray(apart)
+        return np.concatenate([apart / noise, (potential - begin) * holding])
 
     def response(potential: Floats) -> Floats:
         # Mostly asked where it was solved last.
         if not np.array_equal(potential, solved["at"]):
             solved["energies"], solved["waves"] = line.levels(potential, line.points)
         pairs = solved["waves"][0] * solved["waves"][1:]
-        return np.asarray(4 * line.step * (pairs.T / (solved["energies"][0] - solved["energies"][1:])) @ pairs)
+        moved = 4 * line.step * (pairs.T / (solved["energies"][0] - solved["energies"][1:])) @ pairs
+        return np.vstack([moved / noise, holding * np.eye(line.points)])
 
     found = least_squares(missing, begin, response, max_nfev=int(solutions), xtol=1e-15, ftol=1e-15, gtol=None)
     return np.asarray(found.x), np.array(errors)

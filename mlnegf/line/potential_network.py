@@ -16,14 +16,12 @@ from torch import nn
 from mlnegf._common import Floats, is_count, is_finite, is_positive, require
 from mlnegf.learning import least_squares
 from mlnegf.learning.networks.jet import JetNetwork
-from mlnegf.line.grid import LARGEST, Line, checked
+from mlnegf.line.grid import LARGEST, LEAST, Line, checked
 
 Tensor = torch.Tensor
 
 MOST: Final = 1000
 """Evaluations."""
-LEAST: Final = 1e-12
-"""Noise, or doubt."""
 
 
 class PotentialNetwork(nn.Module):
