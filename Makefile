@@ -112,9 +112,11 @@ crystals-reduced: install  ## the same with few solutions, lessons and atoms (so
 	$(BIN)/python benchmarks/form_factors.py --data data/form_factors-reduced --output data/form_factors-reduced.json --solutions 4 --seeds 1
 	$(BIN)/python benchmarks/local_density.py --data data/aluminium-reduced --output data/local_density-reduced.json --epochs 1 --seeds 2 --largest 32
 
-line: install  ## electrons on a line: operators, searches and networks that are told an equation (two hours; resumes where it stopped)
+line: install  ## electrons on a line, operators, networks that are told an equation (three hours; resumes where it stopped)
 	$(BIN)/python benchmarks/kohn_sham.py --data data/kohn_sham --output data/kohn_sham.json
 	$(BIN)/python benchmarks/electron_dynamics.py --data data/dynamics --output data/electron_dynamics.json
+	$(BIN)/mlnegf generate --design benchmarks/designs/sheets.toml --output data/sheets
+	$(BIN)/python benchmarks/operator_start.py --data data/sheets --output data/operator_start.json
 
 line-reduced: install  ## the same with few epochs, steps and seeds (some minutes)
 	$(BIN)/python benchmarks/kohn_sham.py --data data/kohn_sham-reduced --output data/kohn_sham-reduced.json --epochs 5 --seeds 1

@@ -426,7 +426,8 @@ DOORS = {
     "hartree": Door(hartree, {"line": LINE, "density": HELIUM}),
     "read_off": Door(read_off, {"line": LINE, "density": HELIUM, "energy": -0.7, "electrons": 2}),
     "searched": Door(
-        searched, {"line": LINE, "density": HELIUM, "start": WELL, "solutions": 2, "noise": 1e-3, "doubt": 0.1}
+        searched,
+        {"line": LINE, "density": HELIUM, "start": WELL, "solutions": 2, "noise": 1e-3, "doubt": 0.1, "smooth": 1.0},
     ),
     "oscillator": Door(oscillator, {"level": 2, "x": LINE.x, "frequency": 1.0}),
     "superposed": Door(superposed, {"levels": (0, 1), "x": LINE.x, "t": 0.5, "frequency": 1.0}, ("level",)),

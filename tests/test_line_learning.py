@@ -8,14 +8,17 @@ import torch
 from torch import nn
 
 from mlnegf.learning import least_squares
+from mlnegf.learning.networks.fourier import FourierOperator
 from mlnegf.learning.training import Settings
 from mlnegf.line.exchange import dealt, exact, said, there_and_back, train
 from mlnegf.line.grid import Line, Molecule
 from mlnegf.line.kohn_sham import hartree, read_off, searched
-from mlnegf.line.motion import superposed
+from mlnegf.line.motion import oscillator, superposed
 from mlnegf.line.potential_network import told
 from mlnegf.line.wave_network import (
+    Change,
     Descent,
+    Part,
     Task,
     WaveNetwork,
     by_descent,
@@ -31,15 +34,24 @@ START = oscillator_start(LEVELS)
 
 
 def test_an_operator_learns_the_potentials_of_densities() -> None:
-    examples = [exact(LINE, Molecule.stretched(1.2, 1.0, apart)) for apart in np.linspace(0.8, 3.0, 10)]
+    examples = [exact(LINE, Molecule.stretched(1.1, 1.1, apart)) for apart in np.linspace(0.8, 3.0, 10)]
     assert all(there_and_back(one, one.exchange) < 1e-4 for one in examples)
     training, unseen = examples[::2], examples[1::2]
     found = train(dealt(training, 4), dealt(unseen, 4), Settings(epochs=300, learning_rate=4e-3), 12, 16, 2, False)
     nothing = np.zeros(LINE.points)
     for one in unseen:
         assert there_and_back(one, said(found.model, one)) < 0.5 * there_and_back(one, nothing)
-    with pytest.raises(ValueError, match="examples"):
+    with pytest.raises(ValueError, match="at least one"):
         dealt([])
+    with pytest.raises(ValueError, match="equal lines"):
+        dealt([examples[0], exact(Line(9.0, 96), Molecule.stretched(1.2, 1.0, 1.0))])
+
+
+def test_what_an_operator_says_of_a_mirror_image_is_mirrored() -> None:
+    one, other = (exact(LINE, Molecule((1.4, 1.0), places)) for places in ((-0.8, 0.8), (0.8, -0.8)))
+    torch.manual_seed(0)
+    model = FourierOperator(1, 1, (8,), 8, 2)
+    np.testing.assert_allclose(said(model, one), said(model, other)[::-1], atol=1e-6)
 
 
 def test_the_residual_is_that_of_differences() -> None:
@@ -57,6 +69,27 @@ def test_the_residual_is_that_of_differences() -> None:
     wanted = 1j * moved + 0.5 * bent - 0.5 * frequency**2 * x**2 * wave(x, t)
     found = model.parts[1].residual(x, t, frequency, *model.begun(1, x, frequency)).detach()  # type: ignore[operator]
     torch.testing.assert_close(torch.complex(found[:, 0], found[:, 1]), wanted, rtol=1e-4, atol=1e-4)
+
+
+class Moving(Part):
+    """A part that moves as the exact wave does."""
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, frequency: torch.Tensor) -> Change:
+        step = 1e-4
+        ahead, behind = (superposed(LEVELS, x.numpy(), t.numpy() + sign * step) for sign in (1, -1))
+        return Change(torch.zeros(len(x), 2), parts_of((ahead - behind) / (2 * step)), torch.zeros(len(x), 2))
+
+
+def parts_of(wave: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.stack([wave.real, wave.imag], 1))
+
+
+def test_the_exact_wave_has_no_residual() -> None:
+    x, t, frequency = spread(Task(), 16)
+    waves = [oscillator(n, x.numpy()) * np.exp(-1j * (n + 0.5) * t.numpy()) / np.sqrt(2) for n in LEVELS]
+    bent = sum((x.numpy() ** 2 - (2 * n + 1)) * wave for n, wave in zip(LEVELS, waves, strict=True))
+    found = Moving(Task()).residual(x, t, torch.ones_like(frequency), parts_of(sum(waves)), parts_of(bent))
+    assert float(found.abs().max()) < 1e-7
 
 
 def test_waves_begin_right_and_parts_meet() -> None:
@@ -103,16 +136,16 @@ def test_what_is_known_of_a_wave_is_used() -> None:
         found = superposed(LEVELS, x.numpy(), t.numpy(), frequency.numpy())
         return torch.from_numpy(np.stack([found.real, found.imag], 1))
 
-    task = Task(half=5.0, duration=2.0, parts=2, width=16, layers=2)
+    task = Task(half=5.0, duration=1.5, parts=2, width=16, layers=2)
     x = torch.linspace(-1, 1, 50, dtype=torch.float64)
-    t, omega = torch.full_like(x, 2.0), torch.ones_like(x)
+    t, omega = torch.full_like(x, 1.5), torch.ones_like(x)
 
     def apart(how: Descent) -> float:
         found = by_descent(task, START, how, wave)(x, t, omega).detach()
         return float((found - wave(x, t, omega)).square().mean())
 
-    how = Descent(150, 128, 1e-2)
-    assert apart(replace(how, known=1.0)) < 0.5 * apart(how)
+    how = Descent(300, 128, 1e-2)
+    assert apart(replace(how, known=1.0)) < 0.7 * apart(how)
 
 
 def test_later_times_wait_for_earlier_ones() -> None:
@@ -164,6 +197,8 @@ def test_a_line_is_fitted_at_once() -> None:
         least_squares.fit(Straight().float(), (x.float(), x.float()))
     with pytest.raises(ValueError, match="evaluations"):
         least_squares.fit(model, (x, x), 0)
+    with pytest.raises(ValueError, match="as many points"):
+        least_squares.fit(model, (x, x[:3]))
 
 
 def test_a_network_finds_the_potential_of_a_noisy_density() -> None:
@@ -182,10 +217,10 @@ def test_a_network_finds_the_potential_of_a_noisy_density() -> None:
     found = told(LINE, given, start, energy, noise, 0.1)
     assert off(found) < 0.4 * off(start)
 
-    def by_search(doubt: float | None) -> float:
-        nearest, _ = searched(LINE, given, start, 60, noise, doubt)
+    def by_search(doubt: float | None, smooth: float = 0.0) -> float:
+        nearest, _ = searched(LINE, given, start, 60, noise, doubt, smooth)
         return off(nearest + energy - LINE.levels(nearest)[0][0])
 
-    assert by_search(0.1) < off(start)
+    assert by_search(0.1, 1.0) < 0.7 * by_search(0.1) < 0.7 * off(start)
     assert by_search(None) > 2 * off(start)
     assert off(read_off(LINE, np.clip(given, 0, None), energy)[0]) > 10 * off(start)

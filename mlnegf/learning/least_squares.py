@@ -1,6 +1,6 @@
 """Networks whose error is a sum of squares at points, taught by a trust region instead of by descent.
 
-A step solves for all parameters at once what the residuals' slopes ask of them (Levenberg and Marquardt): a thousand
+A step solves for all parameters at once what the residuals' slopes ask of them, within SciPy's trust region: a thousand
 parameters cost a fraction of a second each step, and tens of steps do what tens of thousands of a descent do not.
 Beyond some thousand parameters a descent is the cheaper.
 """
@@ -54,7 +54,7 @@ def fit(model: nn.Module, points: Sequence[Tensor], evaluations: int = 40) -> Fl
 
     Returns
     -------
-    ndarray, (evaluations,)
+    ndarray, (evaluations made,)
         Root of the mean square residual, on the way.
     """
     require(callable(getattr(model, "residual", None)), "model", model, "a Module with a method residual", "fit")
@@ -83,10 +83,10 @@ def fit(model: nn.Module, points: Sequence[Tensor], evaluations: int = 40) -> Fl
     def slopes(x: Floats) -> Floats:
         return np.asarray(slopes_of_all(torch.from_numpy(x), *points).detach().numpy().reshape(-1, len(x)))
 
-    many = max((len(point) for point in points), default=0)
-    require(many > 0, "points", points, "one point or more", "fit")
-    numbers = many * len(given)
-    words = f"fewer points or parameters: the slopes of one residual would be {numbers:,} numbers, more than {MOST:,}"
+    many = {len(point) for point in points}
+    require(len(many) == 1 and many != {0}, "points", points, "tensors of as many points each, one or more", "fit")
+    numbers = many.pop() * one(given, *(point[0] for point in points)).numel() * len(given)
+    words = f"fewer points or parameters: slopes would be {numbers:,} numbers, more than {MOST:,}"
     require(numbers <= MOST, "points", points, words, "fit")
     found = least_squares(
         residuals, given.numpy(), slopes, max_nfev=int(evaluations), xtol=1e-12, ftol=1e-12, gtol=None

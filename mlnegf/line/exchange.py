@@ -37,7 +37,7 @@ class Exact:
     density : ndarray, (points,)
         1/a_B.
     exchange : ndarray, (points,)
-        v_xc, Hartree; where hardly an electron is, −1/√(x² + 1) about the middle of the charge.
+        v_xc, Hartree; where hardly an electron is, −1/√(x² + 1) about the middle of the charge, which need not join on.
     known : ndarray of bool, (points,)
         Where it was read off the density.
     energy : float
@@ -74,6 +74,8 @@ class Densities(NamedTuple):
 def dealt(examples: Sequence[Exact], size: int = 16, seed: int = 0) -> list[Densities]:
     """Deal molecules on equal lines out, in an order drawn once."""
     require(bool(examples), "examples", examples, "at least one Exact", "dealt")
+    alike = len({(one.line.half, one.line.points) for one in examples}) == 1
+    require(alike, "examples", examples, "examples on equal lines", "dealt")
     order = np.random.default_rng(seed).permutation(len(examples))
     fields = (
         torch.tensor(np.array([getattr(one, name) for one in examples]), dtype=torch.float32)[:, None]
@@ -108,10 +110,14 @@ def train(
 
 
 def said(model: FourierOperator, example: Exact) -> Floats:
-    """Return v_xc as an operator says it, Hartree, (points,)."""
+    """Return v_xc as an operator says it, Hartree, (points,), on a line as long as those it was taught on.
+
+    It is asked twice, from the left and from the right, and the mean is as symmetric as the truth.
+    """
     with torch.no_grad():
-        fields = torch.tensor(example.density, dtype=torch.float32)[None, None]
-        return np.asarray(model(fields)[0, 0].double().numpy())
+        fields = torch.tensor(np.stack([example.density, example.density[::-1]]), dtype=torch.float32)[:, None]
+        left, right = model(fields)[:, 0].double().numpy()
+    return np.asarray((left + right[::-1]) / 2)
 
 
 def there_and_back(example: Exact, exchange: Floats) -> float:

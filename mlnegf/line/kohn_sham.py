@@ -16,6 +16,8 @@ from mlnegf.line.grid import LARGEST, LEAST, Line, checked
 
 FAINT: Final = 1e-6
 """Density below which a potential cannot be read off it, 1/a_B."""
+MISSING: Final = 0.5
+"""Electrons that noise may add to two or take from them."""
 
 
 def ground_density(line: Line, potential: Any, electrons: int = 2) -> Floats:
@@ -62,18 +64,25 @@ def read_off(line: Line, density: Any, energy: float, electrons: int = 2) -> tup
 
 
 def searched(
-    line: Line, density: Any, start: Any, solutions: int = 60, noise: float = 1.0, doubt: float | None = None
+    line: Line,
+    density: Any,
+    start: Any,
+    solutions: int = 60,
+    noise: float = 1.0,
+    doubt: float | None = None,
+    smooth: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """Find the potential of two electrons' density by a trust region's least squares on n[v] − n.
 
     δn/δv(x, x′) = 4 Σ_a φ₀φ_a(x) φ₀φ_a(x′)/(ε₀ − ε_a). What changes nothing, a constant and all that lies where no
-    electron is, is left as it was. With a doubt Σ (n[v] − n)²/noise² + Σ (v − start)²/doubt² is made small instead.
+    electron is, is left as it was. With a doubt it is Σ (n[v] − n)²/noise² + (v − start)ᵀK⁻¹(v − start) that is made
+    small, K being doubt² for each point by itself, or doubt² exp(−(x − x′)²/2 smooth²).
 
     Parameters
     ----------
     line : Line
     density : array, (points,)
-        1/a_B.
+        Of two electrons, 1/a_B; noise may have made it negative here and there.
     start : array, (points,)
         v to begin with, Hartree.
     solutions : int
@@ -82,6 +91,8 @@ def searched(
         Of the density, 1/a_B; tells something beside a doubt alone.
     doubt : float
         Of the start, Hartree; None: without end.
+    smooth : float
+        Length over which the start is wrong alike, a_B; 0: none.
 
     Returns
     -------
@@ -90,13 +101,17 @@ def searched(
         ∫ |n[v] − n| of every solution on the way, electrons.
     """
     wanted = checked(line, "searched").values("density", density, "searched")
+    count = float(wanted.sum() * line.step)
+    require(abs(count - 2) < MISSING, "density", density, f"that of two electrons; {count:.3g} are in it", "searched")
     begin = line.values("start", start, "searched")
     require(is_count(solutions), "solutions", solutions, "a whole number, 1 or more", "searched")
     good = is_positive(noise) and LEAST <= noise <= LARGEST
     require(good, "noise", noise, f"a number from {LEAST:g} to {LARGEST:g}", "searched")
     good = doubt is None or (is_positive(doubt) and LEAST <= doubt <= LARGEST)
     require(good, "doubt", doubt, f"None, or a number from {LEAST:g} to {LARGEST:g}", "searched")
-    holding = 0.0 if doubt is None else 1 / float(doubt)
+    good = is_finite(smooth) and 0 <= smooth <= line.half
+    require(good, "smooth", smooth, f"a length from 0 to {line.half:g} a_B", "searched")
+    held = _held(line, doubt, float(smooth))
     errors: list[float] = []
     solved: dict[str, Floats] = {}
 
@@ -105,7 +120,7 @@ def searched(
         solved["at"] = potential.copy()
         apart = 2 * solved["waves"][0] ** 2 - wanted
         errors.append(float(abs(apart).sum() * line.step))
-        return np.concatenate([apart / noise, (potential - begin) * holding])
+        return np.concatenate([apart / noise, held @ (potential - begin)])
 
     def response(potential: Floats) -> Floats:
         # Mostly asked where it was solved last.
@@ -113,7 +128,19 @@ def searched(
             solved["energies"], solved["waves"] = line.levels(potential, line.points)
         pairs = solved["waves"][0] * solved["waves"][1:]
         moved = 4 * line.step * (pairs.T / (solved["energies"][0] - solved["energies"][1:])) @ pairs
-        return np.vstack([moved / noise, holding * np.eye(line.points)])
+        return np.vstack([moved / noise, held])
 
     found = least_squares(missing, begin, response, max_nfev=int(solutions), xtol=1e-15, ftol=1e-15, gtol=None)
     return np.asarray(found.x), np.array(errors)
+
+
+def _held(line: Line, doubt: float | None, smooth: float) -> Floats:
+    """Return a matrix whose square is K⁻¹; see `searched`."""
+    if doubt is None:
+        return np.zeros((line.points, line.points))
+    alike = np.eye(line.points)
+    if smooth > 0:
+        apart = line.x[:, None] - line.x
+        # A little of each point's own keeps the matrix from being singular.
+        alike = np.exp(-(apart**2) / (2 * smooth**2)) + 1e-6 * alike
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(alike)) / doubt)

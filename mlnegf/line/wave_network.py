@@ -150,6 +150,11 @@ class WaveNetwork(nn.Module):
         """Return ψ̂, (points, 2), of coordinates (points,)."""
         return self._until(len(self.parts), x, t, frequency)[0]
 
+    def go_on(self, part: int) -> None:
+        """Let a part begin as the one before has ended: what moved the wave just now moves it on, or nearly so."""
+        if part:
+            self.parts[part].load_state_dict(self.parts[part - 1].state_dict())
+
     def begun(self, part: int, x: Tensor, frequency: Tensor) -> tuple[Tensor, Tensor]:
         """Return ψ̂ and ∂²ψ̂/∂x² where a part begins, (points, 2), to be taken as given."""
         with torch.no_grad():
@@ -187,8 +192,7 @@ def by_least_squares(task: Task, start: Start, points: int = 1024, evaluations: 
     model, left = WaveNetwork(task, start), []
     for number, part in enumerate(model.parts):
         x, t, frequency = spread(task, points, task.seed + number)
-        if number:  # what moved the wave just before moves it on, or nearly so
-            part.load_state_dict(model.parts[number - 1].state_dict())
+        model.go_on(number)
         given = (x, t, frequency, *model.begun(number, x, frequency))
         left.append(least_squares.fit(part, given, evaluations).min())
     return model, np.array(left)
@@ -247,6 +251,7 @@ def by_descent(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
         for number, part in enumerate(model.parts):
+            model.go_on(number)
             optimiser = torch.optim.Adam(part.parameters(), how.learning_rate)
             for step in range(how.steps):
                 optimiser.param_groups[0]["lr"] = how.learning_rate * schedule((step + 1) / how.steps)
