@@ -119,7 +119,7 @@ line: install  ## electrons on a line, operators, networks that are told an equa
 	$(BIN)/python benchmarks/operator_start.py --data data/sheets --output data/operator_start.json
 
 line-reduced: install  ## the same with few epochs, steps and seeds (some minutes)
-	$(BIN)/python benchmarks/kohn_sham.py --data data/kohn_sham-reduced --output data/kohn_sham-reduced.json --epochs 5 --seeds 1
+	$(BIN)/python benchmarks/kohn_sham.py --data data/kohn_sham-reduced --output data/kohn_sham-reduced.json --epochs 5 --seeds 1 --molecules 1
 	$(BIN)/python benchmarks/electron_dynamics.py --data data/dynamics-reduced --output data/electron_dynamics-reduced.json --steps 80 --evaluations 3 --seeds 1
 
 trials: install  ## time the solver and try it on 300 random devices (hours; resumes where it stopped)

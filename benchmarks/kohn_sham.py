@@ -167,11 +167,11 @@ def starts(data: Path, one: Exact, epochs: int) -> dict[str, Floats]:
     return {"half of Hartree": -hartree(LINE, one.density) / 2, "operator": said(model, one)}
 
 
-def noisy(data: Path, name: str, noise: float, epochs: int) -> dict[str, Any]:
+def noisy(data: Path, name: str, noise: float, epochs: int, count: int) -> dict[str, Any]:
     """Give densities noise, and find their potentials in every way there is."""
     rng = np.random.default_rng(0)
     found: dict[str, list[float]] = {"seconds": []}
-    for one in part(data, name)[:8]:
+    for one in part(data, name)[:count]:
         given = one.density + noise * rng.normal(size=LINE.points)
         energy = level(one)
         base = one.molecule.potential(LINE) + hartree(LINE, given)
@@ -211,7 +211,7 @@ def stretched(data: Path, lesson: str, epochs: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run, or go on."""
-    given = arguments(__doc__, epochs=200, seeds=3, workers=2)
+    given = arguments(__doc__, epochs=200, seeds=3, molecules=8, workers=2)
     given.data.mkdir(parents=True, exist_ok=True)
     lots = [(given.data, first + n, lengths) for first, lengths, count in PARTS.values() for n in range(count)]
     shared_out(given.workers, solve, lots, "molecules")
@@ -229,7 +229,8 @@ def main() -> None:
     for name in ("unseen bonds", "stretched"):
         record.add({"kind": "search", "part": name}, inverted, given.data, name, given.epochs)
         for noise in NOISES:
-            record.add({"kind": "noise", "part": name, "noise": noise}, noisy, given.data, name, noise, given.epochs)
+            key = {"kind": "noise", "part": name, "noise": noise}
+            record.add(key, noisy, given.data, name, noise, given.epochs, given.molecules)
 
 
 if __name__ == "__main__":

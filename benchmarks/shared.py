@@ -36,8 +36,7 @@ def arguments(about: str, files: Sequence[str] = ("data", "output"), **counts: i
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{default} unless given")
-    torch.set_num_threads(1)
-    ThreadpoolController().limit(limits=1)
+    _one_thread()
     return parser.parse_args()
 
 
@@ -64,10 +63,16 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def shared_out(workers: int, task: Callable[..., Any], lots: Iterable[tuple[Any, ...]], words: str) -> None:
     """Do a task for each of its arguments in several processes of one thread; what it finds, it keeps in files."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
         waiting = [pool.submit(_done, task, lot) for lot in lots]
         for one in tqdm(waiting, desc=words, mininterval=5.0):
             one.result()
+
+
+def _one_thread() -> None:
+    """Keep torch and the linear algebra of numpy and SciPy to one thread: workers would fight for the cores."""
+    torch.set_num_threads(1)
+    ThreadpoolController().limit(limits=1)
 
 
 def _done(task: Callable[..., Any], lot: tuple[Any, ...]) -> None:
