@@ -330,3 +330,13 @@ def test_waves_told_their_equation_beat_the_marks(levels: tuple[int, int], mark:
     rows = rows_of("electron_dynamics.json", way="least squares, 8 parts", levels=list(levels))
     assert {row["seed"] for row in rows} == {0, 1, 2}
     assert max(row["scores"]["1"]["density"] for row in rows) < mark / 1000
+
+
+def test_an_operator_was_tried_as_a_start_on_the_same_cases() -> None:
+    rows = {(row["model"], row["cases"]): row for row in rows_of("operator_start.json")}
+    learned = {(model, count) for model, count in rows if count}
+    assert {model for model, _ in learned} == {"network", "operator"}
+    assert {count for model, count in learned if model == "operator"} == {c for m, c in learned if m == "network"}
+    assert len({(row["tests"], row["solved"]) for row in rows.values()}) == 1
+    assert rows["box", 0]["largest_errors"]["50%"] < 0.006  # V
+    assert rows["semiclassical", 0]["within"]["1"] == 0.0
