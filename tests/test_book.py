@@ -1,5 +1,7 @@
 """The pages keep the conventions of `docs/book.md`."""
 
+import importlib
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -185,3 +187,17 @@ def test_what_is_cited_stands_once_in_the_bibliography() -> None:
         for key in keys.split(",")
     }
     assert cited <= set(keys)
+
+
+def test_docstrings_of_the_reference_name_no_substitution() -> None:
+    """A word between bars is the name of a substitution to Sphinx, and an error if there is none."""
+    substitution = re.compile(r"(?<!\w)\|[^\s|](?:[^|\n]*[^\s|])?\|(?=[\s.,;:)]|$)", re.MULTILINE)
+    found = re.findall(r"^\.\. auto(?:class|function):: (\S+)", (BOOK / "reference.md").read_text(), re.MULTILINE)
+    assert len(found) > 50
+    for name in found:
+        room, _, own = name.rpartition(".")
+        thing = getattr(importlib.import_module(room), own)
+        members = [member for key, member in vars(thing).items() if key[0] != "_"] if isinstance(thing, type) else []
+        for one in (thing, *members):
+            text = inspect.getdoc(one) or ""
+            assert not substitution.search(text), f"{name}: {substitution.search(text)}"

@@ -98,7 +98,7 @@ def searched(
     -------
     potential : ndarray, (points,)
     errors : ndarray, (solutions,)
-        ∫ |n[v] − n| of every solution on the way, electrons.
+        Of every solution on the way, the integral of the difference of n[v] from n, either sign counted, electrons.
     """
     wanted = checked(line, "searched").values("density", density, "searched")
     count = float(wanted.sum() * line.step)

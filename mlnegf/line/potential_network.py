@@ -32,7 +32,7 @@ class PotentialNetwork(nn.Module):
     Parameters
     ----------
     reach : float
-        |x| at most, a_B.
+        From the middle to either end, a_B.
     width, layers : int
     """
 

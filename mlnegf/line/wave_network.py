@@ -58,7 +58,7 @@ class Task:
     Parameters
     ----------
     half, duration : float
-        |x| of the walls, and t at most.
+        From the middle to the walls, and t at most.
     frequencies : (float, float)
         Least and largest ω of v = ½ω²x²; equal ones leave it out of the networks.
     parts : int
@@ -210,7 +210,7 @@ class Descent:
     causality : float
         ε of the weights e^{−ε Σ loss of earlier slabs}; 0: none.
     known : float
-        Up to this |x| the wave itself is told, at as many points.
+        Up to this far from the middle the wave itself is told, at as many points.
     """
 
     steps: int = 5000
@@ -232,7 +232,7 @@ class Descent:
 def by_descent(
     task: Task, start: Start, how: Descent, wave: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 ) -> WaveNetwork:
-    """Teach networks the equation, part after part, and the wave where |x| ≤ `how.known`.
+    """Teach networks the equation, part after part, and the wave up to `how.known` from the middle.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def by_descent(
         See `Start`.
     how : Descent
     wave : callable, optional
-        Maps x, t and ω to ψ, (points, 2); asked for |x| ≤ `how.known` alone.
+        Maps x, t and ω to ψ, (points, 2); asked up to `how.known` from the middle alone.
     """
     _checked(task, start, "by_descent")
     require(isinstance(how, Descent), "how", how, "a Descent", "by_descent")
